@@ -1,0 +1,60 @@
+/** Reports on disk: read with validation, written so that a reader never sees half a file. */
+
+import { closeSync, fsyncSync, openSync, renameSync, rmSync, writeSync } from "node:fs";
+import { dirname } from "node:path";
+import type { Report, ReportV2 } from "./report.ts";
+import { parseReport } from "./schema.ts";
+
+/** Thrown for a file that is missing, is not JSON, or is not a report; the message names the file and the field. */
+export class ReportFileError extends Error {
+  override name = "ReportFileError";
+}
+
+export async function readReport(path: string): Promise<Report> {
+  let text: string;
+  try {
+    text = await Bun.file(path).text();
+  } catch (cause) {
+    throw new ReportFileError(`can't read ${path}: ${cause instanceof Error ? cause.message : cause}`, { cause });
+  }
+  try {
+    return parseReport(text);
+  } catch (cause) {
+    throw new ReportFileError(`${path}: ${cause instanceof Error ? cause.message : cause}`, { cause });
+  }
+}
+
+/** Replaces `path` in one step: written beside it, flushed to the disk, renamed over it. */
+export function writeReport(path: string, report: ReportV2): void {
+  writeFileAtomically(path, `${JSON.stringify(report, null, 1)}\n`);
+}
+
+export function writeFileAtomically(path: string, text: string): void {
+  const beside = `${path}.${process.pid}.tmp`;
+  try {
+    const file = openSync(beside, "w");
+    try {
+      const bytes = new TextEncoder().encode(text);
+      for (let at = 0; at < bytes.length; ) at += writeSync(file, bytes, at);
+      fsyncSync(file);
+    } finally {
+      closeSync(file);
+    }
+    renameSync(beside, path);
+  } catch (error) {
+    rmSync(beside, { force: true });
+    throw error;
+  }
+  flushFolder(dirname(path));
+}
+
+/** A rename survives a power cut only once its folder is flushed; Windows has no such call. */
+function flushFolder(folder: string): void {
+  if (process.platform === "win32") return;
+  const handle = openSync(folder, "r");
+  try {
+    fsyncSync(handle);
+  } finally {
+    closeSync(handle);
+  }
+}

@@ -1,0 +1,55 @@
+/** Reports against their JSON Schemas (report.v1.schema.json, report.v2.schema.json). */
+
+import { Ajv, type ErrorObject } from "ajv";
+import type { Report, ReportV1, ReportV2 } from "./report.ts";
+import v1 from "./report.v1.schema.json";
+import v2 from "./report.v2.schema.json";
+
+const ajv = new Ajv({
+  strict: true,
+  strictRequired: false,
+  allowUnionTypes: true,
+});
+const isV1 = ajv.compile<ReportV1>(v1);
+const isV2 = ajv.compile<ReportV2>(v2);
+
+/** Throws an error that points at the field, for example "/turns/3/latency_s must be number, is null". */
+export function parseReport(text: string): Report {
+  const value = parseJson(text);
+  if (typeof value !== "object" || value === null || !("schema_version" in value)) {
+    throw new Error("not a bench report: /schema_version is missing");
+  }
+  if (isV1(value) || isV2(value)) return value;
+  if (value.schema_version !== 1 && value.schema_version !== 2) {
+    throw new Error(`/schema_version must be 1 or 2, is ${JSON.stringify(value.schema_version)}`);
+  }
+  const errors = value.schema_version === 1 ? isV1.errors : isV2.errors;
+  throw new Error(describe(errors ?? [], value));
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw new Error(`not JSON: ${cause instanceof Error ? cause.message : cause}`, { cause });
+  }
+}
+
+/** The first error of a field; "if" errors only repeat the one of their branch. */
+function describe(errors: ErrorObject[], value: unknown): string {
+  const error = errors.find((e) => e.keyword !== "if");
+  if (error === undefined) return "not a bench report";
+  const found = JSON.stringify(at(value, error.instancePath)) ?? "missing";
+  const shown = found.length > 60 ? `${found.slice(0, 60)}...` : found;
+  return `${error.instancePath || "/"} ${error.message}, is ${shown}`;
+}
+
+/** The value a JSON Pointer (RFC 6901) leads to. */
+function at(value: unknown, pointer: string): unknown {
+  let here = value;
+  for (const step of pointer.split("/").slice(1)) {
+    const key = step.replaceAll("~1", "/").replaceAll("~0", "~");
+    here = typeof here === "object" && here !== null ? Reflect.get(here, key) : undefined;
+  }
+  return here;
+}
