@@ -1,4 +1,9 @@
-export type TensorDtype = "BF16" | "F16" | "F32";
+import { closeSync, existsSync, openSync, readSync } from "node:fs";
+import { join } from "node:path";
+import { dtypeBytes, type TensorDtype, toFloat32 } from "./float-conversion.ts";
+import { isJsonObject, readJsonFile } from "./json-file.ts";
+import { ModelError } from "./model-error.ts";
+import { readHeader } from "./safetensors-header.ts";
 
 export interface CheckpointTensor {
   dtype: TensorDtype;
@@ -13,12 +18,158 @@ export interface CheckpointTensor {
 
 /** The weights of a Hugging Face directory, read by range; nothing is held in memory. */
 export interface Checkpoint {
+  /** The safetensors files, by full path, sorted. */
+  readonly files: readonly string[];
   readonly tensors: ReadonlyMap<string, CheckpointTensor>;
-  /** Fills `out` with the elements [firstElement, firstElement + out.length) of a tensor, as float32. */
-  readFloats(name: string, firstElement: number, out: Float32Array): void;
+  /**
+   * Fills `out` with the elements [firstElement, firstElement + out.length) of a tensor, as float32.
+   * `onBytes` sees the bytes as they lie in the file, piece by piece; it must not keep them.
+   */
+  readFloats(name: string, firstElement: number, out: Float32Array, onBytes?: (bytes: Uint8Array) => void): void;
+  /** The tensor, if it has this shape; else ModelError. */
+  require(name: string, shape: readonly number[]): CheckpointTensor;
   close(): void;
 }
 
+/**
+ * Opens model.safetensors, or the shards that model.safetensors.index.json names, and checks all headers.
+ * Throws ModelError for files that are missing, truncated or contradict themselves.
+ */
 export function openCheckpoint(dir: string): Checkpoint {
-  throw new Error(`not built yet: ${dir}`);
+  const tensors = new Map<string, CheckpointTensor>();
+  /** Tensors in formats that hold no weights (integers, float8), by name. */
+  const unread = new Map<string, { file: string; dtype: string }>();
+  const files = checkpointFiles(dir);
+  for (const [file, expected] of files) {
+    const header = readHeader(file);
+    for (const name of expected) {
+      if (!header.has(name)) throw new ModelError(file, `lacks tensor ${name}, which the index says it holds`, "Download both again");
+    }
+    for (const [name, { dtype, shape, offset, elements }] of header) {
+      if (isFloat(dtype)) tensors.set(name, { dtype, shape, file, offset, elements });
+      else unread.set(name, { file, dtype });
+    }
+  }
+  const reader = new RangeReader();
+
+  return {
+    files: [...files.keys()].sort(),
+    tensors,
+    readFloats(name, firstElement, out, onBytes) {
+      const tensor = tensors.get(name);
+      if (tensor === undefined) throw missing(dir, name, tensors, unread);
+      if (firstElement < 0 || firstElement + out.length > tensor.elements) {
+        throw new RangeError(`${name} has ${tensor.elements} elements, not ${firstElement}..${firstElement + out.length}`);
+      }
+      reader.read(tensor, firstElement, out, onBytes);
+    },
+    require(name, shape) {
+      const tensor = tensors.get(name);
+      if (tensor === undefined) throw missing(dir, name, tensors, unread);
+      if (tensor.shape.length === shape.length && tensor.shape.every((size, i) => size === shape[i])) return tensor;
+      const [found, needed] = [tensor.shape, shape].map((sizes) => `[${sizes.join(", ")}]`);
+      throw new ModelError(
+        tensor.file,
+        `tensor ${name} has the shape ${found}, but config.json asks for ${needed}`,
+        "config.json and weights are of different models; download both again",
+      );
+    },
+    close: () => reader.close(),
+  };
+}
+
+/** The files of a checkpoint, each with the tensors that its index expects in it. */
+function checkpointFiles(dir: string): Map<string, string[]> {
+  const single = join(dir, "model.safetensors");
+  if (existsSync(single)) return new Map([[single, []]]);
+  const indexFile = `${single}.index.json`;
+  const index = readJsonFile(indexFile);
+  if (index === undefined) throw noWeights(dir, single);
+  const weightMap = index["weight_map"];
+  if (!isJsonObject(weightMap)) throw new ModelError(indexFile, "has no weight_map", "Download the file again");
+
+  const files = new Map<string, string[]>();
+  for (const [name, shard] of Object.entries(weightMap)) {
+    if (typeof shard !== "string" || !/^[^/\\]+\.safetensors$/.test(shard)) {
+      throw new ModelError(indexFile, `weight_map.${name} is ${JSON.stringify(shard)}, not a file beside it`, "Download the file again");
+    }
+    const file = join(dir, shard);
+    const names = files.get(file);
+    if (names !== undefined) names.push(name);
+    else if (existsSync(file)) files.set(file, [name]);
+    else throw new ModelError(file, "is missing, and model.safetensors.index.json names it", "Download this shard");
+  }
+  return files;
+}
+
+function noWeights(dir: string, single: string): ModelError {
+  const pickled = ["pytorch_model.bin", "pytorch_model.bin.index.json"].some((name) => existsSync(join(dir, name)));
+  return pickled
+    ? new ModelError(single, "is missing; the weights are in pytorch_model.bin", "Use a checkpoint saved as safetensors")
+    : new ModelError(single, "is missing, and model.safetensors.index.json too", "Download the weights into this directory");
+}
+
+function missing(
+  dir: string,
+  name: string,
+  tensors: ReadonlyMap<string, unknown>,
+  unread: ReadonlyMap<string, { file: string; dtype: string }>,
+): ModelError {
+  const other = unread.get(name);
+  if (other !== undefined) {
+    return new ModelError(other.file, `tensor ${name} is ${other.dtype}`, "Use the original checkpoint in BF16, F16 or F32");
+  }
+  const some = [...tensors.keys()].slice(0, 3).join(", ");
+  return new ModelError(
+    dir,
+    `tensor ${name} is in none of the weight files (they hold ${tensors.size} tensors: ${some}, ...)`,
+    "Use a checkpoint of the whole language model, downloaded in full",
+  );
+}
+
+function isFloat(dtype: string): dtype is TensorDtype {
+  return Object.hasOwn(dtypeBytes, dtype);
+}
+
+const pieceBytes = 1 << 20;
+
+/** Reads and converts ranges through one piece of memory; keeps one descriptor a file. */
+class RangeReader {
+  private readonly piece = new Uint8Array(pieceBytes);
+  private readonly descriptors = new Map<string, number>();
+
+  read(tensor: CheckpointTensor, firstElement: number, out: Float32Array, onBytes?: (bytes: Uint8Array) => void): void {
+    const width = dtypeBytes[tensor.dtype];
+    const pieceElements = pieceBytes / width;
+    const fd = this.descriptor(tensor.file);
+    for (let done = 0; done < out.length; done += pieceElements) {
+      const target = out.subarray(done, done + pieceElements);
+      const bytes = this.piece.subarray(0, target.length * width);
+      this.fill(fd, tensor, bytes, tensor.offset + (firstElement + done) * width);
+      onBytes?.(bytes);
+      toFloat32(tensor.dtype, bytes, target);
+    }
+  }
+
+  close(): void {
+    for (const fd of this.descriptors.values()) closeSync(fd);
+    this.descriptors.clear();
+  }
+
+  private fill(fd: number, tensor: CheckpointTensor, bytes: Uint8Array, position: number): void {
+    let got = 0;
+    while (got < bytes.length) {
+      const n = readSync(fd, bytes, got, bytes.length - got, position + got);
+      if (n === 0) throw new ModelError(tensor.file, `ended at byte ${position + got} while it was read`, "Download it again");
+      got += n;
+    }
+  }
+
+  private descriptor(file: string): number {
+    const open = this.descriptors.get(file);
+    if (open !== undefined) return open;
+    const fd = openSync(file, "r");
+    this.descriptors.set(file, fd);
+    return fd;
+  }
 }
