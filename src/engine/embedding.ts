@@ -1,0 +1,23 @@
+import { type Checkpoint, openCheckpoint } from "../model/safetensors.ts";
+import { embeddingName } from "../model/graph.ts";
+
+/**
+ * Rows of the embedding table, read from the checkpoint as they are needed. A mapped table would become resident row
+ * by row, so that memory grew with every new word of a conversation; a read leaves nothing behind.
+ */
+export class Embedding {
+  readonly #checkpoint: Checkpoint;
+
+  constructor(modelDir: string, private readonly hiddenSize: number) {
+    this.#checkpoint = openCheckpoint(modelDir);
+  }
+
+  /** Writes the embedding of a token to `out` [.., hiddenSize] from element `at` on. */
+  read(tokenId: number, out: Float32Array, at: number): void {
+    this.#checkpoint.readFloats(embeddingName, tokenId * this.hiddenSize, out.subarray(at, at + this.hiddenSize));
+  }
+
+  close(): void {
+    this.#checkpoint.close();
+  }
+}

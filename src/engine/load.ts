@@ -1,0 +1,59 @@
+import { availableParallelism } from "node:os";
+import { basename } from "node:path";
+import { cacheRoot } from "../cache.ts";
+import { block, geometry } from "../kv/geometry.ts";
+import { SlabMemory } from "../kv/slab.ts";
+import { readConfig } from "../model/config.ts";
+import { ensureEngineFile } from "../model/engine-file.ts";
+import { readEosTokenIds } from "../model/eos.ts";
+import { buildGraph, graphVersion } from "../model/graph.ts";
+import { resolveModel } from "../model/resolve.ts";
+import { EngineCore } from "./core.ts";
+import { Decoder } from "./decoder.ts";
+import { Embedding } from "./embedding.ts";
+import type { EngineInfo } from "./engine.ts";
+import type { LoadOptions } from "./messages.ts";
+
+/** Weight files below this run faster on one thread than on several: a step is over before the others wake up. */
+const singleThreadBytes = 32 * 2 ** 20;
+
+/** Resolves the model, builds its engine file if there is none yet, and loads it with all slabs allocated. */
+export async function loadEngine(
+  options: LoadOptions,
+  onProgress: (progress: { doneBytes: number; totalBytes: number }) => void,
+): Promise<{ core: EngineCore; info: EngineInfo }> {
+  const slabGeometry = geometry(options.sink, options.window);
+  const { dir, modelId } = resolveModel(options.model, process.env);
+  const config = readConfig(dir);
+  const file = ensureEngineFile({
+    modelDir: dir,
+    config,
+    quantization: options.quantization,
+    cacheDir: cacheRoot(),
+    build: buildGraph,
+    graphVersion,
+    onProgress,
+  });
+  const shape = { layers: config.layers, kvHeads: config.kvHeads, headDim: config.headDim };
+  const memory = new SlabMemory(slabGeometry, shape, options.capacity, config.inverseFrequencies);
+  const threads = options.threads ?? (file.weightBytes < singleThreadBytes ? 1 : availableParallelism());
+  const embedding = new Embedding(dir, config.hiddenSize);
+  const decoder = await Decoder.load(file.modelPath, threads, config, memory, embedding);
+  const info: EngineInfo = {
+    modelId: modelId || basename(dir),
+    fingerprint: file.fingerprint,
+    architecture: config.architecture,
+    vocabSize: config.vocabSize,
+    sink: options.sink,
+    window: options.window,
+    block,
+    quantization: options.quantization,
+    exact: decoder.exact,
+    kvBytesPerToken: memory.bytesPerToken,
+    kvSlabBytes: memory.slabBytes,
+    eosTokenIds: readEosTokenIds(dir),
+    capacity: options.capacity,
+    threads,
+  };
+  return { core: new EngineCore(memory, decoder), info };
+}

@@ -1,0 +1,116 @@
+import { onnx } from "onnx-proto";
+import type { PlannedTensor } from "./plan.ts";
+
+export type Attribute = number | { int: number } | { ints: number[] };
+
+const FLOAT = onnx.TensorProto.DataType.FLOAT;
+const INT64 = onnx.TensorProto.DataType.INT64;
+const UINT8 = onnx.TensorProto.DataType.UINT8;
+
+/** The domain of ONNX Runtime's own operators. */
+const contrib = "com.microsoft";
+const contribOperators = new Set([
+  "FusedMatMul",
+  "MatMulNBits",
+  "QuickGelu",
+  "RotaryEmbedding",
+  "SkipSimplifiedLayerNormalization",
+]);
+
+/** Collects the nodes of an ONNX graph in the order in which they run; every method answers with names of values. */
+export class GraphWriter {
+  readonly #nodes: onnx.INodeProto[] = [];
+  readonly #initializers: onnx.ITensorProto[] = [];
+  readonly #inputs: onnx.IValueInfoProto[] = [];
+  readonly #outputs: onnx.IValueInfoProto[] = [];
+  readonly #shapes = new Map<string, string>();
+
+  /** A graph input; a string in `shape` names a dimension that is known only at run time. */
+  input(name: string, dtype: "float32" | "int64", shape: (number | string)[]): string {
+    this.#inputs.push(valueInfo(name, dtype, shape));
+    return name;
+  }
+
+  output(name: string, dtype: "float32" | "int64", shape: (number | string)[]): void {
+    this.#outputs.push(valueInfo(name, dtype, shape));
+  }
+
+  /** A node with one output, named `out`. An integer attribute is written `{ int: n }`, a bare number is a float. */
+  node(operator: string, inputs: string[], out: string, attributes: Record<string, Attribute> = {}): string {
+    this.nodes(operator, inputs, [out], attributes);
+    return out;
+  }
+
+  nodes(operator: string, inputs: string[], outs: string[], attributes: Record<string, Attribute> = {}): void {
+    this.#nodes.push({
+      opType: operator,
+      domain: contribOperators.has(operator) ? contrib : "",
+      name: outs.at(-1) ?? operator,
+      input: inputs,
+      output: outs,
+      attribute: Object.entries(attributes).map(([name, value]) => attribute(name, value)),
+    });
+  }
+
+  /** A tensor whose bytes lie in the weight file `location`. */
+  external(tensor: PlannedTensor, location: string): string {
+    this.#initializers.push({
+      name: tensor.name,
+      dataType: tensor.dtype === "float32" ? FLOAT : UINT8,
+      dims: tensor.shape,
+      dataLocation: onnx.TensorProto.DataLocation.EXTERNAL,
+      externalData: [
+        { key: "location", value: location },
+        { key: "offset", value: String(tensor.offset) },
+        { key: "length", value: String(tensor.bytes) },
+      ],
+    });
+    return tensor.name;
+  }
+
+  /** A constant int64 vector, as Reshape and Split take it; equal vectors share one initializer. */
+  int64(values: number[]): string {
+    const key = values.join("_");
+    const known = this.#shapes.get(key);
+    if (known) return known;
+    const name = `int64.${key}`;
+    this.#initializers.push({ name, dataType: INT64, dims: [values.length], int64Data: values });
+    this.#shapes.set(key, name);
+    return name;
+  }
+
+  get nodeCount(): number {
+    return this.#nodes.length;
+  }
+
+  /** The serialized ModelProto. */
+  finish(): Uint8Array {
+    const model: onnx.IModelProto = {
+      irVersion: 8,
+      producerName: "kakeya",
+      opsetImport: [
+        { domain: "", version: 17 },
+        { domain: contrib, version: 1 },
+      ],
+      graph: {
+        name: "decoder",
+        node: this.#nodes,
+        initializer: this.#initializers,
+        input: this.#inputs,
+        output: this.#outputs,
+      },
+    };
+    return onnx.ModelProto.encode(model).finish();
+  }
+}
+
+function attribute(name: string, value: Attribute): onnx.IAttributeProto {
+  const kinds = onnx.AttributeProto.AttributeType;
+  if (typeof value === "number") return { name, type: kinds.FLOAT, f: value };
+  return "int" in value ? { name, type: kinds.INT, i: value.int } : { name, type: kinds.INTS, ints: value.ints };
+}
+
+function valueInfo(name: string, dtype: "float32" | "int64", shape: (number | string)[]): onnx.IValueInfoProto {
+  const dim = shape.map((size) => (typeof size === "number" ? { dimValue: size } : { dimParam: size }));
+  return { name, type: { tensorType: { elemType: dtype === "float32" ? FLOAT : INT64, shape: { dim } } } };
+}
