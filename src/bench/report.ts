@@ -98,6 +98,8 @@ export interface World {
 export type TurnV1 = OkTurnV1 | FailedTurnV1;
 export type TurnV2 = OkTurnV2 | FailedTurnV2;
 export type Turn = TurnV1 | TurnV2;
+/** A successful turn of either schema: what schema 1 lacks is optional. */
+export type OkTurn = OkTurnV1 & Partial<Omit<OkTurnV2, keyof OkTurnV1>>;
 
 export interface OkTurnV1 {
   ok: true;

@@ -1,0 +1,68 @@
+/** The latency gate: seconds per token must not drift over the run. */
+
+import type { Gate, OkTurn, Turn } from "./report.ts";
+import { percentile, trend } from "./stats.ts";
+
+const fewestTurns = 20;
+const bandPercent = 10;
+const endsRatioBelow = 1.5;
+const longestEndS = 600;
+/** Turns at each end whose median the gate trusts. */
+const fewestEndTurns = 5;
+
+/**
+ * Takes each turn's latency per emitted token: decoding is nearly all of a turn's time, and a turn's few user tokens
+ * cost one step however many they are. The drift is the Theil-Sen slope times the run's span, in percent of the
+ * median at the start, with a 95% moving-block bootstrap interval (see `trend`). Start and end are the first and
+ * the last 10 minutes; at most a quarter of the run, at least 5 turns.
+ *
+ * - pass: the whole interval lies within +-10%, and the median at the end is below 1.5 x that at the start (the
+ *   slope is robust, so a late jump alone would not move it);
+ * - fail: the whole interval lies outside; or it is no wider than the band, and the estimate lies outside or the
+ *   median jumped;
+ * - inconclusive: fewer than 20 turns, an interval wider than the band, or one that merely reaches out of it.
+ */
+export function latencyGate(turns: readonly Turn[], rotation: number): Gate {
+  const ok = turns.filter((turn) => turn.ok).filter((turn) => turn.n_emitted > 0);
+  const x = Float64Array.from(ok, (turn) => turn.t_relative_s);
+  const y = Float64Array.from(ok, secondsPerToken);
+  const spanS = (x.at(-1) ?? 0) - (x[0] ?? 0);
+  const start = percentile(y.subarray(0, endTurns(ok, spanS)), 0.5) ?? 0;
+  const end = percentile(y.subarray(y.length - endTurns(ok.toReversed(), spanS)), 0.5) ?? 0;
+  const slope = ok.length < fewestTurns || start <= 0 ? null : trend({ x, y }, rotation);
+  const percent = (perS: number) => ((perS * spanS) / start) * 100;
+  const ratio = start > 0 ? end / start : null;
+  const numbers = {
+    turns: ok.length,
+    drift_percent: slope && percent(slope.slope),
+    drift_percent_low: slope && percent(slope.low),
+    drift_percent_high: slope && percent(slope.high),
+    start_p50_s_per_token: start,
+    end_p50_s_per_token: end,
+    end_to_start: ratio,
+  };
+  const inconclusive = (reason: string): Gate => ({ verdict: "inconclusive", reason, numbers });
+  if (ok.length < fewestTurns)
+    return inconclusive(`${ok.length} turns with tokens, at least ${fewestTurns} are needed`);
+  if (slope === null || ratio === null) return inconclusive("the turns have no duration, or all began at one moment");
+
+  const [at, low, high] = [percent(slope.slope), percent(slope.low), percent(slope.high)];
+  const ends = `the median at the end is ${ratio.toFixed(2)} x that at the start`;
+  const drift = `seconds per token drift by ${at.toFixed(1)}% over the run (95% CI ${low.toFixed(1)} to ${high.toFixed(1)}), ${ends}`;
+  if (low > bandPercent || high < -bandPercent) return { verdict: "fail", reason: drift, numbers };
+  if (high - low > 2 * bandPercent) return inconclusive(`too noisy to tell: ${drift}`);
+  if (Math.abs(at) > bandPercent || ratio >= endsRatioBelow) return { verdict: "fail", reason: drift, numbers };
+  if (low < -bandPercent || high > bandPercent) return inconclusive(`too noisy to tell: ${drift}`);
+  return { verdict: "pass", reason: drift, numbers };
+}
+
+function secondsPerToken(turn: OkTurn): number {
+  return turn.latency_s / turn.n_emitted;
+}
+
+/** How many of the turns, counted from the first, make up one end of the run. */
+function endTurns(ok: readonly OkTurn[], spanS: number): number {
+  const first = ok[0]?.t_relative_s ?? 0;
+  const beyond = ok.findIndex((turn) => Math.abs(turn.t_relative_s - first) > Math.min(longestEndS, spanS / 4));
+  return Math.min(ok.length, Math.max(fewestEndTurns, beyond));
+}

@@ -1,0 +1,52 @@
+/** Whether the server's resident memory climbs: the measured half of the memory gate. */
+
+import type { Gate, OkTurn } from "./report.ts";
+import { percentile, trend } from "./stats.ts";
+import { isCount } from "./verdict.ts";
+
+const climbPercentPerHour = 1;
+const warmUpShare = 1 / 4;
+const shortestWarmUpS = 600;
+const shortestJudgedS = 3600;
+
+/**
+ * Passes when the 95% interval of the slope of `server_rss_bytes` lies below +1% an hour (shrinking is no leak),
+ * fails when all of it lies above, and is inconclusive when it straddles or a turn lacks the value.
+ *
+ * Warm-up is left out: while code is compiled and allocators grow to their working size, memory climbs and should.
+ * It is the first quarter of the run, and at least 10 minutes. A slope per hour taken over less than an hour is
+ * mostly noise, so a run with less than that after warm-up is not judged: it passes, `rss_judged` is false, and
+ * the reason says so. That leaves the counted bytes, exact on any run, to decide.
+ */
+export function residentMemory(ok: readonly OkTurn[], rotation: number): Gate {
+  const startS = ok[0]?.t_relative_s ?? 0;
+  const spanS = (ok.at(-1)?.t_relative_s ?? 0) - startS;
+  const warmUpS = Math.max(shortestWarmUpS, spanS * warmUpShare);
+  const judgedS = Math.max(0, spanS - warmUpS);
+  const missing = ok.filter((turn) => !isCount(turn.server_rss_bytes)).length;
+  const after = ok.filter((turn) => turn.t_relative_s - startS >= warmUpS && missing === 0);
+  const rss = Float64Array.from(after, (turn) => turn.server_rss_bytes ?? 0);
+  const typical = percentile(rss, 0.5) ?? 0;
+  const enough = judgedS >= shortestJudgedS && typical > 0;
+  const slope = enough ? trend({ x: Float64Array.from(after, (turn) => turn.t_relative_s), y: rss }, rotation) : null;
+  const percentPerHour = (perS: number) => (perS / typical) * 3600 * 100;
+  const numbers = {
+    rss_judged: slope !== null,
+    rss_missing_turns: missing,
+    rss_warm_up_s: warmUpS,
+    rss_percent_per_hour: slope && percentPerHour(slope.slope),
+    rss_percent_per_hour_low: slope && percentPerHour(slope.low),
+    rss_percent_per_hour_high: slope && percentPerHour(slope.high),
+  };
+  if (missing > 0) {
+    return { verdict: "inconclusive", reason: `server_rss_bytes is missing on ${missing} turns`, numbers };
+  }
+  if (slope === null) {
+    const reason = `resident memory not judged: that takes ${shortestJudgedS} s after warm-up, this run has ${judgedS.toFixed(0)}`;
+    return { verdict: "pass", reason, numbers };
+  }
+  const [at, low, high] = [slope.slope, slope.low, slope.high].map(percentPerHour).map((v) => v.toFixed(2));
+  const reason = `resident memory changes by ${at}% an hour (95% CI ${low} to ${high}, limit ${climbPercentPerHour})`;
+  if (percentPerHour(slope.high) <= climbPercentPerHour) return { verdict: "pass", reason, numbers };
+  return { verdict: percentPerHour(slope.low) > climbPercentPerHour ? "fail" : "inconclusive", reason, numbers };
+}
