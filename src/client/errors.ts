@@ -1,0 +1,79 @@
+import { ClientError, Status } from "nice-grpc";
+
+/** A call that the server answered with an error, or never answered. One subclass for each kind. */
+export class KakeyaError extends Error {
+  override name = "KakeyaError";
+  /** The gRPC status's name, for example "NOT_FOUND". */
+  readonly status: string;
+
+  constructor(status: Status, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.status = Status[status] ?? String(status);
+  }
+}
+
+/** The session was never issued, or is closed or evicted: create another one. */
+export class SessionNotFound extends KakeyaError {
+  override name = "SessionNotFound";
+}
+
+/** The request is wrong; the message names the field and its value. */
+export class InvalidArgument extends KakeyaError {
+  override name = "InvalidArgument";
+}
+
+/** The server found the session's cache corrupt and ended the session: create another one. */
+export class InvariantViolation extends KakeyaError {
+  override name = "InvariantViolation";
+}
+
+/** A limit was reached: all sessions busy, too many waiting calls, or a request too large. */
+export class ResourceExhausted extends KakeyaError {
+  override name = "ResourceExhausted";
+}
+
+/** The server wants a token, and this client's is missing or wrong. */
+export class Unauthenticated extends KakeyaError {
+  override name = "Unauthenticated";
+}
+
+/** The server can't be reached, or is shutting down. */
+export class Unavailable extends KakeyaError {
+  override name = "Unavailable";
+}
+
+/** The call was cancelled, by its AbortSignal or by the server. */
+export class Cancelled extends KakeyaError {
+  override name = "Cancelled";
+}
+
+/** This Session object was closed by its own `close()`. */
+export class SessionClosed extends KakeyaError {
+  override name = "SessionClosed";
+
+  constructor(sessionId: string) {
+    super(Status.NOT_FOUND, `session ${sessionId} was closed; create another one`);
+  }
+}
+
+const classOfStatus: Partial<Record<Status, typeof KakeyaError>> = {
+  [Status.NOT_FOUND]: SessionNotFound,
+  [Status.INVALID_ARGUMENT]: InvalidArgument,
+  [Status.FAILED_PRECONDITION]: InvariantViolation,
+  [Status.RESOURCE_EXHAUSTED]: ResourceExhausted,
+  [Status.UNAUTHENTICATED]: Unauthenticated,
+  [Status.UNAVAILABLE]: Unavailable,
+  [Status.CANCELLED]: Cancelled,
+};
+
+/** The typed error for what a call threw; `cause` keeps the original. */
+export function typedError(error: unknown): unknown {
+  if (error instanceof ClientError) {
+    const Kind = classOfStatus[error.code] ?? KakeyaError;
+    return new Kind(error.code, `${error.path}: ${error.details || Status[error.code]}`, { cause: error });
+  }
+  if (error instanceof Error && error.name === "AbortError") {
+    return new Cancelled(Status.CANCELLED, "the call's AbortSignal was aborted", { cause: error });
+  }
+  return error;
+}

@@ -1,0 +1,21 @@
+/** Client for kakeya servers, for Bun and Node.js 20 or later. */
+export { Client, type CreateSessionOptions, type RuntimeInfo } from "./client.ts";
+export {
+  Cancelled,
+  InvalidArgument,
+  InvariantViolation,
+  KakeyaError,
+  ResourceExhausted,
+  SessionClosed,
+  SessionNotFound,
+  Unauthenticated,
+  Unavailable,
+} from "./errors.ts";
+export {
+  type CallOptions,
+  type GenerateOptions,
+  type GenerateResult,
+  Session,
+  type SessionInfo,
+  type StopReason,
+} from "./session.ts";

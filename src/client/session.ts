@@ -1,0 +1,165 @@
+import { GenerateDone_StopReason, type RuntimeServiceClient } from "../gen/kakeya/v1/runtime.ts";
+import { SessionClosed, typedError } from "./errors.ts";
+
+export type StopReason = "max-tokens" | "eos" | "cancelled" | "truncated";
+
+export interface CallOptions {
+  /** Aborting it cancels the call, which then throws Cancelled. */
+  signal?: AbortSignal;
+}
+
+export interface GenerateOptions extends CallOptions {
+  /** At least 1. */
+  maxTokens: number;
+  /** The same history, sampling and seed give the same ids. Absent: the server draws one. */
+  seed?: bigint | number;
+  /** 0 or absent: greedy. */
+  temperature?: number;
+  /** In (0, 1]; absent: 1. */
+  topP?: number;
+  /** 0 or absent: no limit. */
+  topK?: number;
+}
+
+/** How a generation ended. */
+export interface GenerateResult {
+  stopReason: StopReason;
+  generatedTokens: number;
+  /** Server's time from the start of the call's turn to its first id, in seconds; NaN when the stream broke. */
+  firstTokenS: number;
+  /** Server's time from the start of the call's turn to its end, in seconds; NaN when the stream broke. */
+  totalS: number;
+  /** Tokens of the history that the cache no longer holds; 0 while it holds them all. */
+  droppedTokens: number;
+}
+
+export interface SessionInfo {
+  historyTokens: number;
+  /** Bytes of the live key/value rows, counted by the server from its cache. */
+  kvLiveBytes: number;
+  /** Bytes the session's cache allocates, whatever its length. */
+  kvSlabBytes: number;
+  /** Every token the engine ever ran for this session. */
+  computedTokens: number;
+  generatedTokens: number;
+  inv1Violations: number;
+  inv2Violations: number;
+  /** Since the last append or generation ended, in seconds. */
+  idleS: number;
+}
+
+/**
+ * One session on a server. Its calls are served in the order in which they are made.
+ * Every method throws a KakeyaError's subclass.
+ */
+export class Session {
+  #lastResult: GenerateResult | undefined;
+  #closed = false;
+
+  /** @internal Use Client.createSession or Client.session. */
+  constructor(
+    private readonly rpc: RuntimeServiceClient,
+    /** Whoever knows it can use the session: treat it like a password. */
+    readonly id: string,
+  ) {}
+
+  /** How the last generation that ended (also by cancelling, or an error) did so; undefined before. */
+  get lastResult(): GenerateResult | undefined {
+    return this.#lastResult;
+  }
+
+  /** Appends ids to the history; answers with its new length when they are computed. */
+  async append(tokenIds: Iterable<number>, { signal }: CallOptions = {}): Promise<number> {
+    const request = { sessionId: this.id, tokenIds: Array.from(tokenIds) };
+    const { historyLength } = await this.#call(() => this.rpc.appendTokens(request, callOptions(signal)));
+    return Number(historyLength);
+  }
+
+  /**
+   * Continues the history, id by id; each one is already part of it. Leaving the loop cancels the generation.
+   * `lastResult` says how it ended.
+   */
+  async *generate(options: GenerateOptions): AsyncGenerator<number, void> {
+    const { signal, seed, ...rest } = options;
+    const request = { sessionId: this.id, ...rest, ...(seed === undefined ? {} : { seed: BigInt(seed) }) };
+    const result: GenerateResult = {
+      stopReason: "cancelled",
+      generatedTokens: 0,
+      firstTokenS: Number.NaN,
+      totalS: Number.NaN,
+      droppedTokens: 0,
+    };
+    try {
+      this.#checkOpen();
+      for await (const { payload } of this.rpc.generate(request, callOptions(signal))) {
+        if (payload?.$case === "truncated") result.droppedTokens = Number(payload.value.droppedTokenCount);
+        else if (payload?.$case === "tokenId") {
+          result.generatedTokens++;
+          yield payload.value;
+        } else if (payload?.$case === "done") {
+          result.stopReason = stopReasonOf(payload.value.stopReason);
+          result.generatedTokens = payload.value.generatedTokenCount;
+          result.firstTokenS = payload.value.prefillDurationSeconds;
+          result.totalS = payload.value.totalDurationSeconds;
+        }
+      }
+    } catch (error) {
+      throw typedError(error);
+    } finally {
+      this.#lastResult = result;
+    }
+  }
+
+  async info({ signal }: CallOptions = {}): Promise<SessionInfo> {
+    const info = await this.#call(() => this.rpc.getSessionInfo({ sessionId: this.id }, callOptions(signal)));
+    return {
+      historyTokens: Number(info.historyLength),
+      kvLiveBytes: Number(info.kvLiveBytes),
+      kvSlabBytes: Number(info.kvSlabBytes),
+      computedTokens: Number(info.computedTokenTotal),
+      generatedTokens: Number(info.generatedTokenTotal),
+      inv1Violations: Number(info.cacheInvariantInv1Violations),
+      inv2Violations: Number(info.cacheInvariantInv2Violations),
+      idleS: info.idleSeconds,
+    };
+  }
+
+  /** Ends the session on the server; answers with the history's final length. */
+  async close({ signal }: CallOptions = {}): Promise<number> {
+    const { finalHistoryLength } = await this.#call(() =>
+      this.rpc.closeSession({ sessionId: this.id }, callOptions(signal)),
+    );
+    this.#closed = true;
+    return Number(finalHistoryLength);
+  }
+
+  #checkOpen(): void {
+    if (this.#closed) throw new SessionClosed(this.id);
+  }
+
+  async #call<T>(send: () => Promise<T>): Promise<T> {
+    this.#checkOpen();
+    try {
+      return await send();
+    } catch (error) {
+      throw typedError(error);
+    }
+  }
+}
+
+function callOptions(signal: AbortSignal | undefined): { signal?: AbortSignal } {
+  return signal === undefined ? {} : { signal };
+}
+
+function stopReasonOf(reason: GenerateDone_StopReason): StopReason {
+  switch (reason) {
+    case GenerateDone_StopReason.STOP_REASON_MAX_TOKENS:
+      return "max-tokens";
+    case GenerateDone_StopReason.STOP_REASON_EOS:
+      return "eos";
+    case GenerateDone_StopReason.STOP_REASON_TRUNCATED:
+      return "truncated";
+    default:
+      return "cancelled";
+  }
+}

@@ -1,0 +1,22 @@
+import type { EngineInfo } from "../engine/engine.ts";
+
+/** What the one line on stdout says once a server answers. */
+export interface Ready {
+  engine: Pick<EngineInfo, "modelId" | "quantization" | "sink" | "window" | "kvBytesPerToken" | "capacity">;
+  /** As clients dial it: host:port or unix:/path. */
+  address: string;
+}
+
+export function readyLine({ engine, address }: Ready): string {
+  const kvBytes = (engine.sink + engine.window) * engine.kvBytesPerToken;
+  return [
+    `kakeya serves ${engine.modelId} ${engine.quantization} at ${address}`,
+    `${engine.capacity} sessions of ${engine.sink}+${engine.window} tokens, ${kvBytes} KV bytes each`,
+    `try: kakeya bench --address ${address} --duration 1m`,
+  ].join(" | ");
+}
+
+/** The address in a server's ready line; undefined when it is another line. */
+export function addressIn(line: string): string | undefined {
+  return /^kakeya serves .* at (\S+) \| /.exec(line)?.[1];
+}

@@ -1,0 +1,36 @@
+import type { Violation } from "./invariants.ts";
+
+/** Why a call on a session failed, in terms of what its caller can do about it. */
+export type SessionErrorKind =
+  /** The session is unknown, closed or evicted: create another one. */
+  | "not-found"
+  /** The request itself is wrong: correct it. */
+  | "invalid-argument"
+  /** The session's cache was found corrupt and is gone: create another session. */
+  | "invariant-violated"
+  /** A limit was reached: wait, or ask for less. */
+  | "resource-exhausted"
+  /** The server is shutting down. */
+  | "unavailable";
+
+export class SessionError extends Error {
+  override name = "SessionError";
+  constructor(
+    readonly kind: SessionErrorKind,
+    message: string,
+  ) {
+    super(message);
+  }
+}
+
+/** The cache does not hold what its session counts. */
+export class InvariantViolated extends SessionError {
+  constructor(readonly violation: Violation) {
+    super("invariant-violated", `${violation.message}; the session is gone, create another one`);
+  }
+}
+
+export function sessionNotFound(id: string): SessionError {
+  const shown = id.length > 64 ? `${id.slice(0, 64)}... (${id.length} characters)` : id;
+  return new SessionError("not-found", `no session "${shown}": it is unknown, closed or evicted; create another one`);
+}

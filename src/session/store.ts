@@ -1,0 +1,198 @@
+import { type Engine, EngineCrashed, type SlabId } from "../engine/engine.ts";
+import { InvariantViolated, SessionError, sessionNotFound } from "./errors.ts";
+import type { Invariant } from "./invariants.ts";
+import { Scheduler } from "./scheduler.ts";
+import { type GenerateOptions, type GenerationEvent, Session, type SessionHost, type SessionInfo } from "./session.ts";
+
+export type EvictionReason = "capacity" | "idle";
+
+/** How a session's life ended. */
+export type SessionOutcome = "closed" | "evicted" | "violated" | "crashed";
+
+/** What the store tells of its sessions' lives, for metrics and logs. */
+export interface SessionEvents {
+  created(session: Session): void;
+  evicted(session: Session, reason: EvictionReason): void;
+  violated(session: Session, invariant: Invariant): void;
+  ended(session: Session, outcome: SessionOutcome): void;
+}
+
+export interface StoreOptions {
+  /** Idle time after which a session is evicted, in seconds. */
+  ttlS: number;
+  maxWaitingCalls: number;
+  /** Monotonic clock, in seconds. */
+  now: () => number;
+  /** A new session's unguessable id. */
+  newId: () => string;
+  events: SessionEvents;
+}
+
+/**
+ * All sessions of one engine: issues their ids, finds them, and ends them: closed, evicted (idle for too long,
+ * or the least recently active one when a new session needs room), or corrupt.
+ */
+export class SessionStore {
+  readonly #sessions = new Map<string, Session>();
+  readonly #scheduler: Scheduler;
+  readonly #host: SessionHost;
+  #opening = 0;
+  /** Slabs are taken and freed one after the other, so that a freed one is there for who waits for it. */
+  #slabWork: Promise<unknown> = Promise.resolve();
+
+  constructor(
+    private readonly engine: Engine,
+    private readonly options: StoreOptions,
+  ) {
+    this.#scheduler = new Scheduler(engine);
+    this.#host = {
+      engine,
+      scheduler: this.#scheduler,
+      now: options.now,
+      maxWaitingCalls: options.maxWaitingCalls,
+    };
+  }
+
+  get sessions(): Iterable<Session> {
+    return this.#sessions.values();
+  }
+
+  get activeCount(): number {
+    return this.#sessions.size;
+  }
+
+  get capacity(): number {
+    return this.engine.info.capacity;
+  }
+
+  /** Calls that wait: for their session, or for the engine. */
+  get queueDepth(): number {
+    let depth = this.#scheduler.depth;
+    for (const session of this.#sessions.values()) depth += session.waitingCalls;
+    return depth;
+  }
+
+  /** Opens a session. @throws SessionError resource-exhausted when all are busy. */
+  async create(eosTokenIds: Iterable<number>): Promise<Session> {
+    this.#makeRoom();
+    this.#opening++;
+    try {
+      const slab = await this.#onSlabs(() => this.engine.createSlab());
+      const session = new Session(this.options.newId(), slab, new Set(eosTokenIds), this.#host);
+      this.#sessions.set(session.id, session);
+      this.options.events.created(session);
+      return session;
+    } finally {
+      this.#opening--;
+    }
+  }
+
+  async append(id: string, tokenIds: Uint32Array, signal?: AbortSignal): Promise<number> {
+    const session = this.#find(id);
+    try {
+      return await session.append(tokenIds, signal);
+    } catch (error) {
+      throw await this.#failed(session, error, signal);
+    }
+  }
+
+  async *generate(id: string, options: GenerateOptions): AsyncGenerator<GenerationEvent, void> {
+    const session = this.#find(id);
+    try {
+      yield* session.generate(options);
+    } catch (error) {
+      throw await this.#failed(session, error, options.signal);
+    }
+  }
+
+  async info(id: string, signal?: AbortSignal): Promise<SessionInfo> {
+    const session = this.#find(id);
+    try {
+      return await session.info(signal);
+    } catch (error) {
+      throw await this.#failed(session, error, signal);
+    }
+  }
+
+  /** Answers with the final length of the history, when the slab is free. */
+  async close(id: string, signal?: AbortSignal): Promise<number> {
+    const session = this.#find(id);
+    const historyTokens = await session.close(signal);
+    await this.#end(session, "closed");
+    return historyTokens;
+  }
+
+  /** Evicts the sessions that have been idle longer than the TTL. */
+  async evictIdle(): Promise<void> {
+    const expired = [...this.#sessions.values()].filter((session) => this.#expired(session));
+    await Promise.all(expired.map((session) => this.#evict(session, "idle")));
+  }
+
+  #find(id: string): Session {
+    const session = this.#sessions.get(id);
+    if (session === undefined) throw sessionNotFound(id);
+    if (this.#expired(session)) {
+      void this.#evict(session, "idle");
+      throw sessionNotFound(id);
+    }
+    return session;
+  }
+
+  /** A generation whose reader stopped reading is idle too; a session that computes is not. */
+  #expired(session: Session): boolean {
+    return !session.computing && this.options.now() - session.activeAtS > this.options.ttlS;
+  }
+
+  #makeRoom(): void {
+    if (this.#sessions.size + this.#opening < this.capacity) return;
+    let oldest: Session | undefined;
+    for (const session of this.#sessions.values()) {
+      if (session.idle && (oldest === undefined || session.activeAtS < oldest.activeAtS)) oldest = session;
+    }
+    if (oldest === undefined) {
+      throw new SessionError(
+        "resource-exhausted",
+        `all ${this.capacity} sessions have a call in flight; try again later, or serve with a larger --capacity`,
+      );
+    }
+    void this.#evict(oldest, "capacity");
+  }
+
+  #evict(session: Session, reason: EvictionReason): Promise<void> {
+    this.options.events.evicted(session, reason);
+    return this.#end(session, "evicted");
+  }
+
+  /** Ends the session when its cache cannot be trusted any more. Answers with the error for the caller. */
+  async #failed(session: Session, error: unknown, signal: AbortSignal | undefined): Promise<unknown> {
+    if (error instanceof InvariantViolated) {
+      this.options.events.violated(session, error.violation.invariant);
+      await this.#end(session, "violated");
+    } else if (!(error instanceof SessionError || signal?.aborted)) {
+      await this.#end(session, "crashed");
+    }
+    return error;
+  }
+
+  async #end(session: Session, outcome: SessionOutcome): Promise<void> {
+    session.end();
+    if (!this.#sessions.delete(session.id)) return;
+    this.options.events.ended(session, outcome);
+    await this.#onSlabs(() => this.#free(session.slab));
+  }
+
+  async #free(slab: SlabId): Promise<void> {
+    try {
+      await this.engine.freeSlab(slab);
+    } catch (error) {
+      // A crashed engine took its slabs with it.
+      if (!(error instanceof EngineCrashed)) throw error;
+    }
+  }
+
+  #onSlabs<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#slabWork.then(work);
+    this.#slabWork = result.catch(() => {});
+    return result;
+  }
+}
