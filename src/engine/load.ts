@@ -1,12 +1,13 @@
+import { statSync } from "node:fs";
 import { availableParallelism } from "node:os";
-import { basename } from "node:path";
+import { join } from "node:path";
 import { cacheRoot } from "../cache.ts";
 import { block, geometry } from "../kv/geometry.ts";
 import { SlabMemory } from "../kv/slab.ts";
 import { readConfig } from "../model/config.ts";
 import { ensureEngineFile } from "../model/engine-file.ts";
 import { readEosTokenIds } from "../model/eos.ts";
-import { buildGraph, graphVersion } from "../model/graph.ts";
+import { weightFileName } from "../model/graph.ts";
 import { resolveModel } from "../model/resolve.ts";
 import { EngineCore } from "./core.ts";
 import { Decoder } from "./decoder.ts";
@@ -30,17 +31,16 @@ export async function loadEngine(
     config,
     quantization: options.quantization,
     cacheDir: cacheRoot(),
-    build: buildGraph,
-    graphVersion,
     onProgress,
   });
   const shape = { layers: config.layers, kvHeads: config.kvHeads, headDim: config.headDim };
   const memory = new SlabMemory(slabGeometry, shape, options.capacity, config.inverseFrequencies);
-  const threads = options.threads ?? (file.weightBytes < singleThreadBytes ? 1 : availableParallelism());
+  const small = statSync(join(file.dir, weightFileName)).size < singleThreadBytes;
+  const threads = options.threads ?? (small ? 1 : availableParallelism());
   const embedding = new Embedding(dir, config.hiddenSize);
   const decoder = await Decoder.load(file.modelPath, threads, config, memory, embedding);
   const info: EngineInfo = {
-    modelId: modelId || basename(dir),
+    modelId,
     fingerprint: file.fingerprint,
     architecture: config.architecture,
     vocabSize: config.vocabSize,
