@@ -37,7 +37,11 @@ export function readConfig(dir: string): ModelConfig {
   const file = join(dir, "config.json");
   const json = readJsonFile(file);
   if (json === undefined) {
-    throw new ModelError(file, "is missing", "Give the directory of a Hugging Face checkpoint (config.json, *.safetensors)");
+    throw new ModelError(
+      file,
+      "is missing",
+      "Give the directory of a Hugging Face checkpoint (config.json, *.safetensors)",
+    );
   }
   const fields = new JsonFields(file, json);
   const architecture = readArchitecture(fields);
@@ -48,7 +52,11 @@ export function readConfig(dir: string): ModelConfig {
   const kvHeads = fields.count("num_key_value_heads", architecture === "LlamaForCausalLM" ? heads : undefined);
   const headDim = readHeadDim(fields, architecture, hiddenSize, heads);
   if (heads % kvHeads !== 0) {
-    throw fields.error("num_key_value_heads", `is ${kvHeads}, which does not divide num_attention_heads ${heads}`, redownload);
+    throw fields.error(
+      "num_key_value_heads",
+      `is ${kvHeads}, which does not divide num_attention_heads ${heads}`,
+      redownload,
+    );
   }
   return {
     architecture,
@@ -71,7 +79,7 @@ export function readConfig(dir: string): ModelConfig {
 const redownload = "Correct the file or download it again";
 
 function readArchitecture(fields: JsonFields): string {
-  const listed = fields.values["architectures"];
+  const listed = fields.values.architectures;
   const first: unknown = Array.isArray(listed) ? listed[0] : undefined;
   const modelType = fields.text("model_type", "");
   const named = typeof first === "string" ? first : architectures[modelType];
@@ -99,9 +107,9 @@ function refuseOtherMathematics(fields: JsonFields, architecture: string): void 
   const windowed = "The model was trained with a window of its own, so it would see other tokens here; use one without";
   if (fields.flag("use_sliding_window", false)) throw fields.error("use_sliding_window", "is true", windowed);
   if (architecture === "MistralForCausalLM" && fields.has("sliding_window")) {
-    throw fields.error("sliding_window", `is ${JSON.stringify(fields.values["sliding_window"])}`, windowed);
+    throw fields.error("sliding_window", `is ${JSON.stringify(fields.values.sliding_window)}`, windowed);
   }
-  const layerTypes = fields.values["layer_types"];
+  const layerTypes = fields.values.layer_types;
   const other: unknown = Array.isArray(layerTypes) ? layerTypes.find((type) => type !== "full_attention") : undefined;
   if (other !== undefined) throw fields.error("layer_types", `holds ${JSON.stringify(other)}`, windowed);
 }

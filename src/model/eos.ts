@@ -15,20 +15,24 @@ export function readEosTokenIds(dir: string): number[] {
 
 /** `eos_token_id` is one id, a list, null or absent. */
 function eosField(file: string): number[] {
-  const value = readJsonFile(file)?.["eos_token_id"];
+  const value = readJsonFile(file)?.eos_token_id;
   if (value === undefined || value === null) return [];
   const listed: unknown[] = Array.isArray(value) ? value : [value];
   return listed.map((id) => {
     if (typeof id === "number" && Number.isSafeInteger(id) && id >= 0) return id;
-    throw new ModelError(file, `eos_token_id holds ${JSON.stringify(id)}, not a token id`, "Correct it or download it again");
+    throw new ModelError(
+      file,
+      `eos_token_id holds ${JSON.stringify(id)}, not a token id`,
+      "Correct it or download it again",
+    );
   });
 }
 
 function eosOfTokenizer(dir: string): number[] {
   const config = readJsonFile(join(dir, "tokenizer_config.json"));
-  const token = tokenText(config?.["eos_token"]);
+  const token = tokenText(config?.eos_token);
   if (config === undefined || token === undefined) return [];
-  const decoder = config["added_tokens_decoder"];
+  const decoder = config.added_tokens_decoder;
   if (isJsonObject(decoder)) {
     for (const [id, added] of Object.entries(decoder)) if (tokenText(added) === token) return [Number(id)];
   }
@@ -37,12 +41,12 @@ function eosOfTokenizer(dir: string): number[] {
 }
 
 function idInTokenizer(tokenizer: JsonObject, token: string): number | undefined {
-  const added: unknown = tokenizer["added_tokens"];
+  const added: unknown = tokenizer.added_tokens;
   for (const entry of Array.isArray(added) ? added : []) {
-    if (isJsonObject(entry) && entry["content"] === token && typeof entry["id"] === "number") return entry["id"];
+    if (isJsonObject(entry) && entry.content === token && typeof entry.id === "number") return entry.id;
   }
-  const model = tokenizer["model"];
-  const vocabulary = isJsonObject(model) ? model["vocab"] : undefined;
+  const model = tokenizer.model;
+  const vocabulary = isJsonObject(model) ? model.vocab : undefined;
   const id = isJsonObject(vocabulary) && Object.hasOwn(vocabulary, token) ? vocabulary[token] : undefined;
   return typeof id === "number" ? id : undefined;
 }
@@ -50,5 +54,5 @@ function idInTokenizer(tokenizer: JsonObject, token: string): number | undefined
 /** A token is written as its text or as an object with `content`. */
 function tokenText(token: unknown): string | undefined {
   if (typeof token === "string") return token;
-  return isJsonObject(token) && typeof token["content"] === "string" ? token["content"] : undefined;
+  return isJsonObject(token) && typeof token.content === "string" ? token.content : undefined;
 }

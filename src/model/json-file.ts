@@ -13,8 +13,11 @@ export function readJsonFile(path: string): JsonObject | undefined {
   try {
     text = readFileSync(path, "utf8");
   } catch (error) {
-    if (error instanceof Error && "code" in error && (error.code === "ENOENT" || error.code === "ENOTDIR")) return undefined;
-    throw new ModelError(path, `can't be read: ${String(error)}`, "Check the file and its permissions", { cause: error });
+    if (error instanceof Error && "code" in error && (error.code === "ENOENT" || error.code === "ENOTDIR"))
+      return undefined;
+    throw new ModelError(path, `can't be read: ${String(error)}`, "Check the file and its permissions", {
+      cause: error,
+    });
   }
   return parseJsonObject(path, text);
 }

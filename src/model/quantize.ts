@@ -19,7 +19,9 @@ export function quantizeRows(rows: Float32Array, k: number, bits: 4 | 8): Quanti
   const quantized = bits === 8 ? quantize8(padded) : quantize4(padded);
   const bad = quantized.scales.findIndex((scale) => !Number.isFinite(scale));
   if (bad < 0) return quantized;
-  throw new RangeError(`row ${Math.floor(bad / Math.ceil(k / quantizationBlock))} holds a weight that is not a finite number`);
+  throw new RangeError(
+    `row ${Math.floor(bad / Math.ceil(k / quantizationBlock))} holds a weight that is not a finite number`,
+  );
 }
 
 function padRows(rows: Float32Array, k: number): Float32Array {
@@ -45,7 +47,7 @@ function quantize8(weights: Float32Array): QuantizedRows {
     let largest = 0;
     for (let i = start; i < stop; i++) {
       const unsigned = (bits[i] ?? 0) & 0x7fffffff;
-      largest = unsigned > largest ? unsigned : largest;
+      largest = Math.max(unsigned, largest);
     }
     magnitudeBits[0] = largest;
     const scale = Math.fround((magnitude[0] ?? 0) / 127);

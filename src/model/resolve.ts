@@ -30,10 +30,18 @@ export function resolveModel(idOrPath: string | undefined, env: Environment): Re
   const stats = statSync(idOrPath, { throwIfNoEntry: false });
   if (stats?.isDirectory()) return { dir: resolve(idOrPath), modelId: basename(resolve(idOrPath)) };
   if (stats !== undefined) {
-    throw new ModelError(idOrPath, "is a file", "Give the directory of a Hugging Face checkpoint (config.json, *.safetensors)");
+    throw new ModelError(
+      idOrPath,
+      "is a file",
+      "Give the directory of a Hugging Face checkpoint (config.json, *.safetensors)",
+    );
   }
   if (!hubId.test(idOrPath)) {
-    throw new ModelError(idOrPath, "is no such directory", "Give a directory, or a Hugging Face id like Qwen/Qwen3-0.6B");
+    throw new ModelError(
+      idOrPath,
+      "is no such directory",
+      "Give a directory, or a Hugging Face id like Qwen/Qwen3-0.6B",
+    );
   }
   return { dir: findInHubCache(idOrPath, env), modelId: idOrPath };
 }
@@ -57,7 +65,7 @@ function findInHubCache(id: string, env: Environment): string {
 
 /** Where huggingface_hub keeps its downloads (its environment variables, in its order). */
 function hubCaches(env: Environment): string[] {
-  const cacheHome = env["XDG_CACHE_HOME"] || join(env["HOME"] || homedir(), ".cache");
-  const caches = [env["HF_HUB_CACHE"], env["HF_HOME"] && join(env["HF_HOME"], "hub"), join(cacheHome, "huggingface", "hub")];
+  const cacheHome = env.XDG_CACHE_HOME || join(env.HOME || homedir(), ".cache");
+  const caches = [env.HF_HUB_CACHE, env.HF_HOME && join(env.HF_HOME, "hub"), join(cacheHome, "huggingface", "hub")];
   return [...new Set(caches.filter((path): path is string => path !== undefined && path !== ""))];
 }

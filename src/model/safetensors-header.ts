@@ -48,7 +48,11 @@ export function readHeader(file: string): Map<string, HeaderTensor> {
     refuseLfsPointer(file, start);
     const headerBytes = start.readBigUInt64LE();
     if (headerBytes > BigInt(maxHeaderBytes) || headerBytes > BigInt(fileBytes - 8)) {
-      throw new ModelError(file, `says its header takes ${headerBytes} bytes, but the file has ${fileBytes}`, redownload);
+      throw new ModelError(
+        file,
+        `says its header takes ${headerBytes} bytes, but the file has ${fileBytes}`,
+        redownload,
+      );
     }
     const header = Buffer.alloc(Number(headerBytes));
     if (readSync(fd, header, 0, header.length, 8) !== header.length) {
@@ -81,14 +85,22 @@ export function parseHeader(file: string, header: Uint8Array, fileBytes: number)
   for (const { name, begin, end } of ranges) {
     if (begin !== covered) {
       const what = begin < covered ? "overlaps the tensor before it" : "leaves a gap before it";
-      throw new ModelError(file, `tensor ${name} starts at byte ${begin} of the data and ${what}, which ends at ${covered}`, redownload);
+      throw new ModelError(
+        file,
+        `tensor ${name} starts at byte ${begin} of the data and ${what}, which ends at ${covered}`,
+        redownload,
+      );
     }
     covered = end;
   }
   const dataBytes = fileBytes - dataStart;
   if (covered !== dataBytes) {
     const how = covered > dataBytes ? "is truncated" : "is too long";
-    throw new ModelError(file, `${how}: its header describes ${covered} bytes of data, and ${dataBytes} are there`, redownload);
+    throw new ModelError(
+      file,
+      `${how}: its header describes ${covered} bytes of data, and ${dataBytes} are there`,
+      redownload,
+    );
   }
   return tensors;
 }
@@ -105,11 +117,14 @@ function parseTensor(
   const width = typeof dtype === "string" && Object.hasOwn(bytesPerElement, dtype) ? bytesPerElement[dtype] : undefined;
   if (typeof dtype !== "string" || width === undefined) throw wrong(`unknown dtype ${JSON.stringify(dtype)}`);
   if (!isSizes(shape)) throw wrong(`shape ${JSON.stringify(shape)} is no list of sizes`);
-  if (!isSizes(offsets) || offsets.length !== 2) throw wrong(`data_offsets ${JSON.stringify(offsets)} are no pair of offsets`);
+  if (!isSizes(offsets) || offsets.length !== 2)
+    throw wrong(`data_offsets ${JSON.stringify(offsets)} are no pair of offsets`);
   const [begin = 0, end = 0] = offsets;
   const elements = shape.reduce((product, size) => product * size, 1);
   if (end - begin !== elements * width) {
-    throw wrong(`${dtype} of shape [${shape.join(", ")}] takes ${elements * width} bytes, but data_offsets give ${end - begin}`);
+    throw wrong(
+      `${dtype} of shape [${shape.join(", ")}] takes ${elements * width} bytes, but data_offsets give ${end - begin}`,
+    );
   }
   return { tensor: { dtype, shape, offset: dataStart + begin, elements }, begin, end };
 }
@@ -127,6 +142,8 @@ function openFile(file: string): number {
   try {
     return openSync(file, "r");
   } catch (error) {
-    throw new ModelError(file, `can't be opened: ${String(error)}`, "Check that it is there and readable", { cause: error });
+    throw new ModelError(file, `can't be opened: ${String(error)}`, "Check that it is there and readable", {
+      cause: error,
+    });
   }
 }

@@ -43,7 +43,8 @@ export function openCheckpoint(dir: string): Checkpoint {
   for (const [file, expected] of files) {
     const header = readHeader(file);
     for (const name of expected) {
-      if (!header.has(name)) throw new ModelError(file, `lacks tensor ${name}, which the index says it holds`, "Download both again");
+      if (!header.has(name))
+        throw new ModelError(file, `lacks tensor ${name}, which the index says it holds`, "Download both again");
     }
     for (const [name, { dtype, shape, offset, elements }] of header) {
       if (isFloat(dtype)) tensors.set(name, { dtype, shape, file, offset, elements });
@@ -59,7 +60,9 @@ export function openCheckpoint(dir: string): Checkpoint {
       const tensor = tensors.get(name);
       if (tensor === undefined) throw missing(dir, name, tensors, unread);
       if (firstElement < 0 || firstElement + out.length > tensor.elements) {
-        throw new RangeError(`${name} has ${tensor.elements} elements, not ${firstElement}..${firstElement + out.length}`);
+        throw new RangeError(
+          `${name} has ${tensor.elements} elements, not ${firstElement}..${firstElement + out.length}`,
+        );
       }
       reader.read(tensor, firstElement, out, onBytes);
     },
@@ -85,13 +88,17 @@ function checkpointFiles(dir: string): Map<string, string[]> {
   const indexFile = `${single}.index.json`;
   const index = readJsonFile(indexFile);
   if (index === undefined) throw noWeights(dir, single);
-  const weightMap = index["weight_map"];
+  const weightMap = index.weight_map;
   if (!isJsonObject(weightMap)) throw new ModelError(indexFile, "has no weight_map", "Download the file again");
 
   const files = new Map<string, string[]>();
   for (const [name, shard] of Object.entries(weightMap)) {
     if (typeof shard !== "string" || !/^[^/\\]+\.safetensors$/.test(shard)) {
-      throw new ModelError(indexFile, `weight_map.${name} is ${JSON.stringify(shard)}, not a file beside it`, "Download the file again");
+      throw new ModelError(
+        indexFile,
+        `weight_map.${name} is ${JSON.stringify(shard)}, not a file beside it`,
+        "Download the file again",
+      );
     }
     const file = join(dir, shard);
     const names = files.get(file);
@@ -105,8 +112,16 @@ function checkpointFiles(dir: string): Map<string, string[]> {
 function noWeights(dir: string, single: string): ModelError {
   const pickled = ["pytorch_model.bin", "pytorch_model.bin.index.json"].some((name) => existsSync(join(dir, name)));
   return pickled
-    ? new ModelError(single, "is missing; the weights are in pytorch_model.bin", "Use a checkpoint saved as safetensors")
-    : new ModelError(single, "is missing, and model.safetensors.index.json too", "Download the weights into this directory");
+    ? new ModelError(
+        single,
+        "is missing; the weights are in pytorch_model.bin",
+        "Use a checkpoint saved as safetensors",
+      )
+    : new ModelError(
+        single,
+        "is missing, and model.safetensors.index.json too",
+        "Download the weights into this directory",
+      );
 }
 
 function missing(
@@ -117,7 +132,11 @@ function missing(
 ): ModelError {
   const other = unread.get(name);
   if (other !== undefined) {
-    return new ModelError(other.file, `tensor ${name} is ${other.dtype}`, "Use the original checkpoint in BF16, F16 or F32");
+    return new ModelError(
+      other.file,
+      `tensor ${name} is ${other.dtype}`,
+      "Use the original checkpoint in BF16, F16 or F32",
+    );
   }
   const some = [...tensors.keys()].slice(0, 3).join(", ");
   return new ModelError(
@@ -160,7 +179,8 @@ class RangeReader {
     let got = 0;
     while (got < bytes.length) {
       const n = readSync(fd, bytes, got, bytes.length - got, position + got);
-      if (n === 0) throw new ModelError(tensor.file, `ended at byte ${position + got} while it was read`, "Download it again");
+      if (n === 0)
+        throw new ModelError(tensor.file, `ended at byte ${position + got} while it was read`, "Download it again");
       got += n;
     }
   }

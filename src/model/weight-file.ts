@@ -48,14 +48,21 @@ function writeQuantized(entry: Form<"quantized">, checkpoint: Checkpoint, digest
   }
 }
 
-function writeTransposed(entry: Form<"transposed">, checkpoint: Checkpoint, digests: TensorDigests, write: Write): void {
+function writeTransposed(
+  entry: Form<"transposed">,
+  checkpoint: Checkpoint,
+  digests: TensorDigests,
+  write: Write,
+): void {
   const { tensor, n, k } = entry;
   for (const { source, row, values } of stackedRows(entry, transposedElements, checkpoint, digests)) {
     naming(checkpoint, source, () => refuseNonFinite(values));
     const rows = values.length / k;
     const transposed = transpose(values, rows, k);
     if (rows === n) write(transposed, tensor.offset);
-    else for (let i = 0; i < k; i++) write(transposed.subarray(i * rows, (i + 1) * rows), tensor.offset + (i * n + row) * 4);
+    else
+      for (let i = 0; i < k; i++)
+        write(transposed.subarray(i * rows, (i + 1) * rows), tensor.offset + (i * n + row) * 4);
   }
 }
 
@@ -147,7 +154,8 @@ function naming<T>(checkpoint: Checkpoint, source: string, work: () => T): T {
 }
 
 function requireFilled(tensor: PlannedTensor, bytes: number): void {
-  if (bytes !== tensor.bytes) throw new Error(`the plan gives ${tensor.name} ${tensor.bytes} bytes, but its sources fill ${bytes}`);
+  if (bytes !== tensor.bytes)
+    throw new Error(`the plan gives ${tensor.name} ${tensor.bytes} bytes, but its sources fill ${bytes}`);
 }
 
 function writeFully(fd: number, bytes: Uint8Array, position: number): void {
