@@ -1,5 +1,6 @@
 /** Every figure of a report, recomputed from its turns. Pure. */
 
+import { columnOf } from "./column.ts";
 import type { AggV1, AggV2, Bucket, OkTurnV1, OkTurnV2, Report, Turn, TurnV2 } from "./report.ts";
 import { mean, percentile, percentileOfSorted } from "./stats.ts";
 
@@ -19,7 +20,7 @@ export function aggregate(report: Report): AggV1 | AggV2 {
 /** Schema 1's figures, of turns of either version. */
 export function aggregateV1(turns: readonly Turn[], durationS: number | null): AggV1 {
   const ok = turns.filter((turn) => turn.ok);
-  const latencyS = Float64Array.from(ok, (turn) => turn.latency_s).sort();
+  const latencyS = columnOf(ok, latencyOf).sort();
   const kv = columnOf(ok, (turn) => turn.kv_live_bytes).sort();
   const min = kv[0] ?? null;
   const max = kv.at(-1) ?? null;
@@ -71,17 +72,6 @@ export function aggregateV2(turns: readonly TurnV2[], durationS: number): AggV2 
 /** What a user who asked at the scheduled moment waited: the delay of the start, and the turn. */
 export function responseS(turn: OkTurnV2): number {
   return Math.max(0, turn.t_relative_s - turn.scheduled_s) + turn.latency_s;
-}
-
-/** The known values of one field, in the turns' order. */
-function columnOf<T>(turns: readonly T[], value: (turn: T) => number | null | undefined): Float64Array {
-  const column = new Float64Array(turns.length);
-  let n = 0;
-  for (const turn of turns) {
-    const v = value(turn);
-    if (v !== null && v !== undefined) column[n++] = v;
-  }
-  return column.subarray(0, n);
 }
 
 function latencyDrift(ok: readonly OkTurnV1[]): number | null {

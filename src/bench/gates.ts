@@ -5,10 +5,10 @@
  * never a pass. Latency is measured with a clock and judged by the size of the effect, not by its significance.
  */
 
+import { columnOf } from "./column.ts";
 import { latencyGate } from "./latency-gate.ts";
 import { type MemoryWorld, memoryGate } from "./memory-gate.ts";
 import { type Gate, type GateName, type Gates, gateNames, type OkTurn, type Report, type Turn } from "./report.ts";
-import { isCount } from "./verdict.ts";
 import { workGate } from "./work-gate.ts";
 
 /** The rotation of reports that don't record one: six messages. */
@@ -30,11 +30,12 @@ export function judgeReport(report: Report): Gates {
 }
 
 export function judge(turns: readonly Turn[], { world, rotation }: GateContext): Gates {
+  const ok: OkTurn[] = turns.filter((turn) => turn.ok);
   return {
-    memory: memoryGate(turns, rotation, world),
+    memory: memoryGate(ok, rotation, world),
     work: workGate(turns),
-    latency: latencyGate(turns, rotation),
-    invariants: invariantsGate(turns),
+    latency: latencyGate(ok, rotation),
+    invariants: invariantsGate(ok),
     errors: errorsGate(turns),
   };
 }
@@ -50,17 +51,17 @@ export function exitCode(gates: Gates, { strict }: { strict: boolean }): 0 | 3 |
 }
 
 /** Passes when the server counted no violation of INV-1 or INV-2 on any turn; inconclusive when a counter is missing. */
-export function invariantsGate(turns: readonly Turn[]): Gate {
-  const ok: OkTurn[] = turns.filter((turn) => turn.ok);
+export function invariantsGate(ok: readonly OkTurn[]): Gate {
+  const inv1 = columnOf(ok, (turn) => turn.inv1);
+  const inv2 = columnOf(ok, (turn) => turn.inv2);
   const numbers = {
     turns: ok.length,
-    inv1_max: largest(ok.map((turn) => turn.inv1)),
-    inv2_max: largest(ok.map((turn) => turn.inv2)),
-    missing_turns: ok.filter((turn) => !isCount(turn.inv1) || !isCount(turn.inv2)).length,
+    missing_turns: ok.length - Math.min(inv1.length, inv2.length),
+    wrong_turns: ok.filter((turn) => (turn.inv1 ?? 0) > 0 || (turn.inv2 ?? 0) > 0).length,
   };
   if (ok.length === 0) return { verdict: "inconclusive", reason: "no turn succeeded", numbers };
-  if ((numbers.inv1_max ?? 0) > 0 || (numbers.inv2_max ?? 0) > 0) {
-    const reason = `the server counted violations: INV-1 ${numbers.inv1_max ?? "?"}, INV-2 ${numbers.inv2_max ?? "?"}`;
+  if (numbers.wrong_turns > 0) {
+    const reason = `the server counted violations of INV-1 or INV-2 on ${numbers.wrong_turns} of ${ok.length} turns`;
     return { verdict: "fail", reason, numbers };
   }
   if (numbers.missing_turns > 0) {
@@ -79,9 +80,4 @@ export function errorsGate(turns: readonly Turn[]): Gate {
   if (first === undefined) return { verdict: "pass", reason: `none of ${turns.length} turns failed`, numbers };
   const reason = `${failed.length} of ${turns.length} turns failed, the first at ${first.t_relative_s.toFixed(1)} s: ${first.error_class}: ${first.error_str}`;
   return { verdict: "fail", reason, numbers };
-}
-
-/** A loop, for a million arguments are too many for Math.max. */
-function largest(counts: readonly (number | null | undefined)[]): number | null {
-  return counts.filter(isCount).reduce<number | null>((most, count) => Math.max(most ?? 0, count), null);
 }

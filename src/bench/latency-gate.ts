@@ -1,6 +1,7 @@
 /** The latency gate: seconds per token must not drift over the run. */
 
-import type { Gate, OkTurn, Turn } from "./report.ts";
+import { columnOf } from "./column.ts";
+import type { Gate, OkTurn } from "./report.ts";
 import { percentile, trend } from "./stats.ts";
 
 const fewestTurns = 20;
@@ -22,18 +23,21 @@ const fewestEndTurns = 5;
  *   median jumped;
  * - inconclusive: fewer than 20 turns, an interval wider than the band, or one that merely reaches out of it.
  */
-export function latencyGate(turns: readonly Turn[], rotation: number): Gate {
-  const ok = turns.filter((turn) => turn.ok).filter((turn) => turn.n_emitted > 0);
-  const x = Float64Array.from(ok, (turn) => turn.t_relative_s);
-  const y = Float64Array.from(ok, secondsPerToken);
+export function latencyGate(ok: readonly OkTurn[], rotation: number): Gate {
+  const spoken = ok.filter((turn) => turn.n_emitted > 0);
+  const x = columnOf(spoken, (turn) => turn.t_relative_s);
+  const y = columnOf(spoken, secondsPerToken);
   const spanS = (x.at(-1) ?? 0) - (x[0] ?? 0);
-  const start = percentile(y.subarray(0, endTurns(ok, spanS)), 0.5) ?? 0;
-  const end = percentile(y.subarray(y.length - endTurns(ok.toReversed(), spanS)), 0.5) ?? 0;
-  const slope = ok.length < fewestTurns || start <= 0 ? null : trend({ x, y }, rotation);
+  const endS = Math.min(longestEndS, spanS / 4);
+  const early = x.findLastIndex((t) => t - (x[0] ?? 0) <= endS) + 1;
+  const late = x.findIndex((t) => (x.at(-1) ?? 0) - t <= endS);
+  const start = percentile(y.subarray(0, Math.max(early, fewestEndTurns)), 0.5) ?? 0;
+  const end = percentile(y.subarray(Math.max(0, Math.min(late, y.length - fewestEndTurns))), 0.5) ?? 0;
+  const slope = spoken.length < fewestTurns || start <= 0 ? null : trend({ x, y }, rotation);
   const percent = (perS: number) => ((perS * spanS) / start) * 100;
   const ratio = start > 0 ? end / start : null;
   const numbers = {
-    turns: ok.length,
+    turns: spoken.length,
     drift_percent: slope && percent(slope.slope),
     drift_percent_low: slope && percent(slope.low),
     drift_percent_high: slope && percent(slope.high),
@@ -42,8 +46,8 @@ export function latencyGate(turns: readonly Turn[], rotation: number): Gate {
     end_to_start: ratio,
   };
   const inconclusive = (reason: string): Gate => ({ verdict: "inconclusive", reason, numbers });
-  if (ok.length < fewestTurns)
-    return inconclusive(`${ok.length} turns with tokens, at least ${fewestTurns} are needed`);
+  if (spoken.length < fewestTurns)
+    return inconclusive(`${spoken.length} turns with tokens, at least ${fewestTurns} are needed`);
   if (slope === null || ratio === null) return inconclusive("the turns have no duration, or all began at one moment");
 
   const [at, low, high] = [percent(slope.slope), percent(slope.low), percent(slope.high)];
@@ -58,11 +62,4 @@ export function latencyGate(turns: readonly Turn[], rotation: number): Gate {
 
 function secondsPerToken(turn: OkTurn): number {
   return turn.latency_s / turn.n_emitted;
-}
-
-/** How many of the turns, counted from the first, make up one end of the run. */
-function endTurns(ok: readonly OkTurn[], spanS: number): number {
-  const first = ok[0]?.t_relative_s ?? 0;
-  const beyond = ok.findIndex((turn) => Math.abs(turn.t_relative_s - first) > Math.min(longestEndS, spanS / 4));
-  return Math.min(ok.length, Math.max(fewestEndTurns, beyond));
 }

@@ -1,8 +1,8 @@
 /** Whether the server's resident memory climbs: the measured half of the memory gate. */
 
+import { columnOf } from "./column.ts";
 import type { Gate, OkTurn } from "./report.ts";
 import { percentile, trend } from "./stats.ts";
-import { isCount } from "./verdict.ts";
 
 const climbPercentPerHour = 1;
 const warmUpShare = 1 / 4;
@@ -19,16 +19,17 @@ const shortestJudgedS = 3600;
  * the reason says so. That leaves the counted bytes, exact on any run, to decide.
  */
 export function residentMemory(ok: readonly OkTurn[], rotation: number): Gate {
-  const startS = ok[0]?.t_relative_s ?? 0;
-  const spanS = (ok.at(-1)?.t_relative_s ?? 0) - startS;
+  const timeS = columnOf(ok, (turn) => turn.t_relative_s);
+  const rss = columnOf(ok, (turn) => turn.server_rss_bytes);
+  const missing = ok.length - rss.length;
+  const startS = timeS[0] ?? 0;
+  const spanS = (timeS.at(-1) ?? 0) - startS;
   const warmUpS = Math.max(shortestWarmUpS, spanS * warmUpShare);
   const judgedS = Math.max(0, spanS - warmUpS);
-  const missing = ok.filter((turn) => !isCount(turn.server_rss_bytes)).length;
-  const after = ok.filter((turn) => turn.t_relative_s - startS >= warmUpS && missing === 0);
-  const rss = Float64Array.from(after, (turn) => turn.server_rss_bytes ?? 0);
-  const typical = percentile(rss, 0.5) ?? 0;
-  const enough = judgedS >= shortestJudgedS && typical > 0;
-  const slope = enough ? trend({ x: Float64Array.from(after, (turn) => turn.t_relative_s), y: rss }, rotation) : null;
+  const warm = timeS.findIndex((t) => t - startS >= warmUpS);
+  const typical = percentile(rss.subarray(warm), 0.5) ?? 0;
+  const enough = missing === 0 && judgedS >= shortestJudgedS && typical > 0;
+  const slope = enough ? trend({ x: timeS.subarray(warm), y: rss.subarray(warm) }, rotation) : null;
   const percentPerHour = (perS: number) => (perS / typical) * 3600 * 100;
   const numbers = {
     rss_judged: slope !== null,
