@@ -1,0 +1,65 @@
+import { type ArgsDef, type CommandContext, type CommandDef, defineCittyPlugin, defineCommand } from "citty";
+import { type ExitCode, UsageError } from "./exit.ts";
+
+export interface CommandSpec<T extends ArgsDef> {
+  name: string;
+  /** One sentence. */
+  description: string;
+  /** Option names in kebab case, as they are typed. */
+  args: T;
+  /** Shell lines, without `kakeya` in front, each of which runs as it stands. */
+  examples: readonly string[];
+  /** Answers with the exit code; nothing means 0. Import what is heavy inside, so that `--help` stays fast. */
+  run(context: CommandContext<T>): ExitCode | undefined | Promise<ExitCode | undefined>;
+}
+
+/** A subcommand as the command tree holds it. */
+export interface Command {
+  readonly definition: CommandDef;
+  readonly examples: readonly string[];
+}
+
+/** Defines a subcommand that refuses options it does not know, values it lacks and arguments too many. */
+export function command<const T extends ArgsDef>(spec: CommandSpec<T>): Command {
+  const { name, description, args, run } = spec;
+  // The options' types matter inside `run` alone; the command tree treats all commands alike.
+  const definition = defineCommand<ArgsDef>({
+    meta: { name, description },
+    args,
+    plugins: [strict],
+    run: (context) => run(context as CommandContext<T>),
+  });
+  return { definition, examples: spec.examples };
+}
+
+/** citty accepts unknown options, surplus arguments, options without their value and `--no-` before anything. */
+const strict = defineCittyPlugin({
+  name: "strict",
+  setup({ args, cmd }) {
+    const options = Object.entries((cmd.args ?? {}) as ArgsDef);
+    const known = new Set(["_", ...options.flatMap(([name, option]) => [name, camel(name), ...aliases(option)])]);
+    for (const [key, value] of Object.entries(args)) {
+      if (!known.has(key)) throw new UsageError(`unknown option ${spelling(key, value)}`);
+    }
+    for (const [name, option] of options) {
+      if (option.type === "boolean" || option.type === "positional") continue;
+      if (args[name] === false) throw new UsageError(`unknown option --no-${name}`);
+      if (args[name] === "") throw new UsageError(`option --${name} needs a value`);
+    }
+    const places = options.filter(([, option]) => option.type === "positional").length;
+    if (args._.length > places) throw new UsageError(`unexpected argument "${args._[places]}"`);
+  },
+});
+
+function aliases(option: ArgsDef[string]): string[] {
+  return "alias" in option && option.alias !== undefined ? [option.alias].flat() : [];
+}
+
+function camel(name: string): string {
+  return name.replace(/-(\w)/g, (_, letter: string) => letter.toUpperCase());
+}
+
+function spelling(key: string, value: unknown): string {
+  if (key.length === 1) return `-${key}`;
+  return value === false ? `--no-${key}` : `--${key}`;
+}

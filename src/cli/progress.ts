@@ -1,0 +1,33 @@
+export interface Progress {
+  /** Shows `text` in place of what was shown before. */
+  update(text: string): void;
+  /** Removes the line, so that results follow a clean screen. */
+  end(): void;
+}
+
+interface Terminal {
+  isTTY?: boolean;
+  columns?: number;
+  write(text: string): unknown;
+}
+
+const repaintMs = 100;
+
+/** One line that repaints itself on a terminal's stderr, at most ten times a second; elsewhere it writes nothing. */
+export function progress(
+  terminal: Terminal = process.stderr,
+  now: () => number = performance.now.bind(performance),
+): Progress {
+  if (!terminal.isTTY) return { update() {}, end() {} };
+  let paintedAt = Number.NEGATIVE_INFINITY;
+  return {
+    update(text) {
+      if (now() - paintedAt < repaintMs) return;
+      paintedAt = now();
+      terminal.write(`\r\x1b[2K${text.slice(0, (terminal.columns ?? 80) - 1)}`);
+    },
+    end() {
+      terminal.write("\r\x1b[2K");
+    },
+  };
+}

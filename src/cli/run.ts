@@ -1,0 +1,75 @@
+import { stripVTControlCharacters } from "node:util";
+import { type CommandDef, runCommand } from "citty";
+import type { Command } from "./command.ts";
+import { type ExitCode, exit, UsageError } from "./exit.ts";
+import { colours, print, say } from "./output.ts";
+import { helpPage } from "./usage.ts";
+
+export interface Program {
+  name: string;
+  version: string;
+  description: string;
+  /** Loaded when named, and all of them for the page of `--help`. */
+  commands: Record<string, () => Promise<Command>>;
+}
+
+/** Runs one command line and answers with the exit code. Never throws. */
+export async function run(program: Program, argv: readonly string[]): Promise<ExitCode> {
+  const [first, ...rest] = argv;
+  try {
+    if (first === "--version" || first === "-v") {
+      if (rest.length > 0) throw new UsageError(`unexpected argument "${rest[0]}"`);
+      print(program.version);
+      return exit.done;
+    }
+    if (first === "--help" || first === "-h") {
+      print(await helpPage(await root(program)));
+      return exit.done;
+    }
+    if (first === undefined) {
+      say(await helpPage(await root(program)));
+      return exit.usage;
+    }
+    const load = Object.hasOwn(program.commands, first) ? program.commands[first] : undefined;
+    if (load === undefined) throw new UsageError(`unknown ${first.startsWith("-") ? "option" : "command"} ${first}`);
+    const command = await load();
+    if (asksForHelp(rest)) {
+      print(await helpPage(command, { meta: { name: program.name } }));
+      return exit.done;
+    }
+    return await runOne(command, rest);
+  } catch (error) {
+    return explain(program, first, error);
+  }
+}
+
+async function runOne(command: Command, rawArgs: string[]): Promise<ExitCode> {
+  const { result } = await runCommand(command.definition, { rawArgs });
+  return (result as ExitCode | undefined) ?? exit.done;
+}
+
+/** `--help` before any `--`. */
+function asksForHelp(args: string[]): boolean {
+  const own = args.includes("--") ? args.slice(0, args.indexOf("--")) : args;
+  return own.includes("--help") || own.includes("-h");
+}
+
+async function root(program: Program): Promise<Command> {
+  const commands = Object.entries(program.commands).map(async ([name, load]) => [name, (await load()).definition]);
+  const subCommands: Record<string, CommandDef> = Object.fromEntries(await Promise.all(commands));
+  const { name, version, description } = program;
+  return { definition: { meta: { name, version, description }, subCommands }, examples: [] };
+}
+
+function explain(program: Program, first: string | undefined, error: unknown): ExitCode {
+  const message = error instanceof Error ? error.message : String(error);
+  say(`${program.name}: ${colours(process.stderr) ? message : stripVTControlCharacters(message)}`);
+  const isUsage = error instanceof UsageError || (error instanceof Error && error.name === "CLIError");
+  if (!isUsage) {
+    if (process.env.KAKEYA_DEBUG && error instanceof Error) say(error.stack ?? "");
+    return exit.failure;
+  }
+  const known = first !== undefined && Object.hasOwn(program.commands, first);
+  say(`see ${program.name} ${known ? `${first} ` : ""}--help`);
+  return exit.usage;
+}

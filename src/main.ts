@@ -1,0 +1,21 @@
+import { description, version } from "../package.json" with { type: "json" };
+import { flushed } from "./cli/output.ts";
+import { run } from "./cli/run.ts";
+
+const code = await run(
+  {
+    name: "kakeya",
+    version,
+    description,
+    commands: {
+      serve: async () => (await import("../commands/serve.ts")).default,
+      bench: async () => (await import("../commands/bench.ts")).default,
+      aggregate: async () => (await import("../commands/aggregate.ts")).default,
+      smoke: async () => (await import("../commands/smoke.ts")).default,
+      "print-cmd": async () => (await import("../commands/print-cmd.ts")).default,
+    },
+  },
+  process.argv.slice(2),
+);
+await flushed();
+process.exit(code);
