@@ -29,10 +29,10 @@ export function describeFileFailure(dir: string, error: unknown): unknown {
   }
 }
 
-const otherFolder = "Make the cache folder writable or choose another";
+const otherFolder = "Make it writable, or set KAKEYA_CACHE_DIR to a folder that is";
 
 function full(path: string, problem: string, cause?: Error): ModelError {
-  return new ModelError(path, problem, "Free some space or choose another cache folder", { cause });
+  return new ModelError(path, problem, "Free some space, or set KAKEYA_CACHE_DIR to a folder that has more", { cause });
 }
 
 function megabytes(bytes: number): string {

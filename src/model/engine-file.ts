@@ -7,9 +7,11 @@ import { engineKey } from "./engine-key.ts";
 import { readManifest, writeManifest } from "./engine-manifest.ts";
 import { TensorDigests } from "./fingerprint.ts";
 import { buildGraph, graphVersion, weightFileName } from "./graph.ts";
+import { readJsonFile } from "./json-file.ts";
 import { newPartFolder, publishFolder, removeDeadPartFolders } from "./part-folder.ts";
 import type { WeightPlan } from "./plan.ts";
 import { type Checkpoint, openCheckpoint } from "./safetensors.ts";
+import { requireVocabularyFits } from "./vocabulary.ts";
 import { readInPieces, writeWeights } from "./weight-file.ts";
 import { checkpointShapes } from "./weight-shapes.ts";
 
@@ -60,6 +62,9 @@ export function ensureEngineFile(options: EngineFileOptions): EngineFile {
 /** Returns the fingerprint. */
 function build(dir: string, checkpoint: Checkpoint, options: EngineFileOptions): string {
   const { config, quantization } = options;
+  const tokenizerFile = join(options.modelDir, "tokenizer.json");
+  const tokenizer = readJsonFile(tokenizerFile);
+  if (tokenizer !== undefined) requireVocabularyFits(tokenizerFile, tokenizer, config.vocabSize);
   const { plan, model } = buildGraph(config, quantization);
   mkdirSync(dirname(dir), { recursive: true });
   requireFreeSpace(dirname(dir), plan.bytes + model.length);

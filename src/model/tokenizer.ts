@@ -3,6 +3,7 @@ import { Tokenizer as HuggingFaceTokenizer } from "@huggingface/tokenizers";
 import { readJsonFile } from "./json-file.ts";
 import { ModelError } from "./model-error.ts";
 import { type StreamDecoder, streamDecoder } from "./stream-decoder.ts";
+import { largestTokenId, requireVocabularyFits } from "./vocabulary.ts";
 
 export interface Tokenizer {
   /** One more than the largest id. */
@@ -18,8 +19,7 @@ export interface Tokenizer {
 /**
  * Loads `<dir>/tokenizer.json` (and tokenizer_config.json, where there is one).
  *
- * Throws ModelError when it is missing or unusable, or knows ids that a model of `modelVocabSize` tokens has no
- * embedding for. The other way round is common and harmless: models pad their vocabulary.
+ * Throws ModelError when it is missing or unusable, or has more tokens than the model's `modelVocabSize`.
  */
 export function loadTokenizer(dir: string, modelVocabSize?: number): Tokenizer {
   const file = join(dir, "tokenizer.json");
@@ -28,14 +28,7 @@ export function loadTokenizer(dir: string, modelVocabSize?: number): Tokenizer {
     throw new ModelError(file, "is missing", "Give a directory with the model's tokenizer.json (fast tokenizers only)");
   }
   const library = construct(file, json, readJsonFile(join(dir, "tokenizer_config.json")) ?? {});
-  const vocabSize = largestId(library) + 1;
-  if (modelVocabSize !== undefined && vocabSize > modelVocabSize) {
-    throw new ModelError(
-      file,
-      `has token ids up to ${vocabSize - 1}, but the model knows only ${modelVocabSize} tokens`,
-      "Use the tokenizer that belongs to this model",
-    );
-  }
+  if (modelVocabSize !== undefined) requireVocabularyFits(file, json, modelVocabSize);
 
   const decode = (ids: ArrayLike<number>): string => {
     const known = Array.from(ids).filter((id) => library.id_to_token(id) !== undefined);
@@ -44,7 +37,7 @@ export function loadTokenizer(dir: string, modelVocabSize?: number): Tokenizer {
     return known.length === 0 ? "" : library.decode(known, options);
   };
   return {
-    vocabSize,
+    vocabSize: largestTokenId(json) + 1,
     encode: (text) => encode(library, text),
     decode,
     decoder: () => streamDecoder(decode),
@@ -64,10 +57,4 @@ function encode(library: HuggingFaceTokenizer, text: string): Uint32Array {
   const unknown = ids.findIndex((id) => !Number.isSafeInteger(id));
   if (unknown < 0) return Uint32Array.from(ids);
   throw new Error(`the tokenizer has no token for a part of ${JSON.stringify(text.slice(0, 80))}`);
-}
-
-function largestId(library: HuggingFaceTokenizer): number {
-  let largest = -1;
-  for (const id of library.get_vocab().values()) largest = Math.max(largest, id);
-  return largest;
 }
