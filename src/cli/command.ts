@@ -22,14 +22,9 @@ export interface Command {
 /** Defines a subcommand that refuses options it does not know, values it lacks and arguments too many. */
 export function command<const T extends ArgsDef>(spec: CommandSpec<T>): Command {
   const { name, description, args, run } = spec;
+  const definition = defineCommand({ meta: { name, description }, args, plugins: [strict], run });
   // The options' types matter inside `run` alone; the command tree treats all commands alike.
-  const definition = defineCommand<ArgsDef>({
-    meta: { name, description },
-    args,
-    plugins: [strict],
-    run: (context) => run(context as CommandContext<T>),
-  });
-  return { definition, examples: spec.examples };
+  return { definition: definition as unknown as CommandDef, examples: spec.examples };
 }
 
 /** citty accepts unknown options, surplus arguments, options without their value and `--no-` before anything. */
