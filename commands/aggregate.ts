@@ -1,11 +1,39 @@
 import { command } from "../src/cli/command.ts";
+import { UsageError } from "../src/cli/exit.ts";
+import { print, say } from "../src/cli/output.ts";
 
 export default command({
   name: "aggregate",
-  description: "Not there yet.",
-  args: {},
-  examples: [],
-  run() {
-    throw new Error("aggregate is not there yet");
+  description: "Recompute a bench report from its turns; compare several.",
+  args: {
+    file: { type: "positional", description: "A report; several are compared side by side", required: false },
+    html: { type: "string", description: "Also write a page to look at, complete in one file", valueHint: "page.html" },
+    json: { type: "boolean", description: "Print JSON instead of a table", default: false },
+    strict: { type: "boolean", description: "Count an inconclusive latency gate, too (exit code 4)", default: false },
+  },
+  rest: true,
+  examples: ["aggregate results/bench.json", "aggregate before.json after.json --html page.html"],
+  async run({ args }) {
+    const { latestReport, readReport, writeFileAtomically } = await import("../src/bench/report-file.ts");
+    const { jsonText, recompute } = await import("../src/bench/recompute.ts");
+    const { exitCode } = await import("../src/bench/gates.ts");
+    const { textTable } = await import("../src/bench/table.ts");
+
+    const files = args._.length > 0 ? args._ : [latestReport("results")].filter((file) => file !== null);
+    if (files.length === 0) throw new UsageError("name a report: there is none in results/");
+    if (args._.length === 0) say(`no report named: the latest one in results/, ${files[0]}`);
+
+    const runs = [];
+    for (const file of files) runs.push(recompute(file, await readReport(file)));
+    print(args.json ? jsonText(runs) : textTable(runs));
+    if (args.html !== undefined) {
+      const { htmlPage } = await import("../src/bench/html.ts");
+      writeFileAtomically(args.html, htmlPage(runs));
+      say(`wrote ${args.html}`);
+    }
+    return exitCode(
+      runs.map((run) => run.gates),
+      { strict: args.strict },
+    );
   },
 });

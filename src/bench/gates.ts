@@ -8,7 +8,16 @@
 import { columnOf } from "./column.ts";
 import { latencyGate } from "./latency-gate.ts";
 import { type MemoryWorld, memoryGate } from "./memory-gate.ts";
-import { type Gate, type GateName, type Gates, gateNames, type OkTurn, type Report, type Turn } from "./report.ts";
+import {
+  type Gate,
+  type GateName,
+  type Gates,
+  gateNames,
+  type OkTurn,
+  type Report,
+  type Turn,
+  type Verdict,
+} from "./report.ts";
 import { workGate } from "./work-gate.ts";
 
 /** The rotation of reports that don't record one: six messages. */
@@ -41,13 +50,16 @@ export function judge(turns: readonly Turn[], { world, rotation }: GateContext):
 }
 
 /**
- * The exit code that a run's gates call for: 3 when one failed, 4 when one that counts is inconclusive, else 0.
- * A clock may be noisy: an inconclusive latency gate is 4 only when `strict`.
+ * The exit code that one run's gates call for, or several runs' together: 3 when one failed, 4 when one that counts
+ * is inconclusive, else 0. A clock may be noisy: an inconclusive latency gate is 4 only when `strict`.
  */
-export function exitCode(gates: Gates, { strict }: { strict: boolean }): 0 | 3 | 4 {
-  const names = (verdict: Gate["verdict"]): GateName[] => gateNames.filter((name) => gates[name].verdict === verdict);
-  if (names("fail").length > 0) return 3;
-  return names("inconclusive").some((name) => name !== "latency" || strict) ? 4 : 0;
+export function exitCode(gates: Gates | readonly Gates[], { strict }: { strict: boolean }): 0 | 3 | 4 {
+  const runs = [gates].flat();
+  const some = (names: readonly GateName[], verdict: Verdict) =>
+    runs.some((run) => names.some((name) => run[name].verdict === verdict));
+  if (some(gateNames, "fail")) return 3;
+  const counting = gateNames.filter((name) => name !== "latency" || strict);
+  return some(counting, "inconclusive") ? 4 : 0;
 }
 
 /** Passes when the server counted no violation of INV-1 or INV-2 on any turn; inconclusive when a counter is missing. */

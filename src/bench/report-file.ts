@@ -1,7 +1,7 @@
 /** Reports on disk: read with validation, written so that a reader never sees half a file. */
 
-import { closeSync, fsyncSync, openSync, renameSync, rmSync, writeSync } from "node:fs";
-import { dirname } from "node:path";
+import { closeSync, fsyncSync, openSync, readdirSync, renameSync, rmSync, statSync, writeSync } from "node:fs";
+import { dirname, join } from "node:path";
 import type { Report, ReportV2 } from "./report.ts";
 import { parseReport } from "./schema.ts";
 
@@ -22,6 +22,18 @@ export async function readReport(path: string): Promise<Report> {
   } catch (cause) {
     throw new ReportFileError(`${path}: ${cause instanceof Error ? cause.message : cause}`, { cause });
   }
+}
+
+/** The JSON file of a folder that was written last; null when there is none. */
+export function latestReport(folder: string): string | null {
+  let names: string[];
+  try {
+    names = readdirSync(folder);
+  } catch {
+    return null;
+  }
+  const files = names.filter((name) => name.endsWith(".json")).map((name) => join(folder, name));
+  return files.toSorted((a, b) => statSync(b).mtimeMs - statSync(a).mtimeMs)[0] ?? null;
 }
 
 /** Replaces `path` in one step: written beside it, flushed to the disk, renamed over it. */

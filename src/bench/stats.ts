@@ -4,8 +4,8 @@
  * The value at rank p * (n - 1), interpolated between its two neighbours; null when there is none.
  * `p` is in [0, 1].
  */
-export function percentile(values: Float64Array, p: number): number | null {
-  return percentileOfSorted(values.toSorted(), p);
+export function percentile(values: ArrayLike<number>, p: number): number | null {
+  return percentileOfSorted(new Float64Array(values).sort(), p);
 }
 
 /** As `percentile`, for numbers already in ascending order. */
