@@ -1,0 +1,54 @@
+/** The file a killed run leaves behind: `<output>.partial`, a whole report of all turns but the last few. */
+
+import { rmSync } from "node:fs";
+import type { Clock } from "./clock.ts";
+import type { ReportV2 } from "./report.ts";
+import { writeReport } from "./report-file.ts";
+
+export interface CheckpointOptions {
+  /** Of the final report. */
+  output: string;
+  everyS: number;
+  clock: Clock;
+  report: () => ReportV2;
+  /** Told when a checkpoint can't be written; the run goes on. */
+  warn: (message: string) => void;
+}
+
+export class Checkpoint {
+  readonly path: string;
+  readonly #options: CheckpointOptions;
+  #lastS = 0;
+
+  constructor(options: CheckpointOptions) {
+    this.#options = options;
+    this.path = `${options.output}.partial`;
+  }
+
+  /** Writes now. Throws what the file system says: at the start of a run that is a reason not to begin. */
+  write(): void {
+    this.#lastS = this.#options.clock.nowS();
+    writeReport(this.path, this.#options.report());
+  }
+
+  /**
+   * Writes between two turns, where it disturbs no measurement: when waiting for the next chance, at `nextS`,
+   * could lose more than an interval.
+   */
+  writeIfDue(nextS: number): void {
+    if (nextS - this.#lastS >= this.#options.everyS) this.writeOrWarn();
+  }
+
+  writeOrWarn(): void {
+    try {
+      this.write();
+    } catch (error) {
+      this.#options.warn(`can't write the checkpoint ${this.path}: ${error instanceof Error ? error.message : error}`);
+    }
+  }
+
+  /** The final report is written: the checkpoint has done its work. */
+  remove(): void {
+    rmSync(this.path, { force: true });
+  }
+}

@@ -1,0 +1,121 @@
+/** The flags of a bench, and what they mean. */
+
+import type { ArgsDef } from "citty";
+import { UsageError } from "../cli/exit.ts";
+import { duration, integer } from "../cli/units.ts";
+import type { ConfigV2 } from "./report.ts";
+import type { RunOptions } from "./runner.ts";
+import { type TemplateName, templateNames } from "./template.ts";
+
+export interface BenchOptions extends RunOptions {
+  /** Absent: the bench starts its own server. */
+  address: string | undefined;
+  /** Bearer token for `address`. */
+  token: string | undefined;
+  /** The executable and what comes before its subcommand, for the server it starts. */
+  kakeya: readonly string[];
+  /** For the server it starts. */
+  serverFlags: readonly string[];
+  /** Directory or Hugging Face id of the model its own server serves; absent: the embedded one. */
+  model: string | undefined;
+  /** Directory or Hugging Face id of the tokenizer; absent: the model's own. */
+  tokenizer: string | undefined;
+  maxTokens: number;
+  turnTimeoutS: number;
+  checkpointEveryS: number;
+  /** Path of the report. */
+  output: string;
+  /** Path of the workload's file; absent: the built-in rotation. */
+  workload: string | undefined;
+  template: TemplateName;
+  control: ConfigV2["control"];
+  /** An inconclusive latency gate counts too. */
+  strict: boolean;
+}
+
+/** The server's flags that a bench of its own passes on as they are: `serve` checks them. */
+export const serverFlags = {
+  model: { type: "string", description: "directory or Hugging Face id of the model (default: the embedded one)" },
+  quant: { type: "string", description: "q8, q4 or f32 (default: serve's)" },
+  sink: { type: "string", description: "first tokens that are never evicted (default: serve's)" },
+  window: { type: "string", description: "last tokens that are kept (default: serve's)" },
+  threads: { type: "string", description: "threads of the engine (default: serve's)" },
+} as const satisfies ArgsDef;
+
+/** What bench and smoke both take. */
+export const runFlags = {
+  "max-tokens": { type: "string", default: "64", description: "longest answer, in tokens" },
+  strict: { type: "boolean", default: false, description: "exit with 4 when the latency gate is inconclusive" },
+  json: { type: "boolean", default: false, description: "print the aggregate and the gates as JSON" },
+} as const satisfies ArgsDef;
+
+export const benchFlags = {
+  duration: { type: "string", default: "4h", description: "length of the run" },
+  "turn-spacing": { type: "string", default: "30s", description: "from one turn's start to the next one's; 0: none" },
+  turns: { type: "string", description: "stop after so many turns" },
+  address: { type: "string", description: "a running server, host:port or unix:/path (default: starts its own)" },
+  token: { type: "string", description: "bearer token for --address (default: KAKEYA_TOKEN)" },
+  tokenizer: { type: "string", description: "directory or Hugging Face id (default: the model's own)" },
+  workload: { type: "string", description: "file of messages, one a line or JSONL (default: six built-in questions)" },
+  template: { type: "string", default: "raw", description: "raw: message and line break; chatml: with roles" },
+  control: { type: "string", default: "none", description: "reprefill: the negative control, which must fail" },
+  output: { type: "string", description: "the report (default: bench-<time>.json)" },
+  "checkpoint-every": { type: "string", default: "10m", description: "how often <output>.partial is written" },
+  "turn-timeout": { type: "string", default: "10m", description: "a turn that takes longer has failed" },
+  ...runFlags,
+  ...serverFlags,
+} as const satisfies ArgsDef;
+
+/** Values as citty gives them. */
+type Values<T extends ArgsDef> = { [K in keyof T]?: string | boolean | undefined };
+
+export function benchOptions(args: Values<typeof benchFlags>, kakeya: readonly string[], nowS: number): BenchOptions {
+  const passedOn = passedOnFlags(args);
+  const address = text(args.address);
+  if (address !== undefined && passedOn.length > 0) {
+    throw new UsageError(`${passedOn[0]} is for the server that bench starts; with --address, give it to that server`);
+  }
+  return {
+    durationS: duration("duration", text(args.duration) ?? ""),
+    turnSpacingS: duration("turn-spacing", text(args["turn-spacing"]) ?? ""),
+    turnsTarget: args.turns === undefined ? null : integer("turns", String(args.turns), 1),
+    address,
+    token: text(args.token) ?? text(process.env.KAKEYA_TOKEN),
+    kakeya,
+    serverFlags: passedOn,
+    model: text(args.model),
+    tokenizer: text(args.tokenizer),
+    maxTokens: integer("max-tokens", String(args["max-tokens"]), 1, 2 ** 32 - 1),
+    turnTimeoutS: positive("turn-timeout", text(args["turn-timeout"]) ?? ""),
+    checkpointEveryS: positive("checkpoint-every", text(args["checkpoint-every"]) ?? ""),
+    output: text(args.output) ?? `bench-${Math.floor(nowS)}.json`,
+    workload: text(args.workload),
+    template: oneOf("template", String(args.template), templateNames),
+    control: oneOf("control", String(args.control), ["none", "reprefill"]),
+    strict: args.strict === true,
+  };
+}
+
+/** As `serve` takes them: only those that were given. */
+export function passedOnFlags(args: Values<typeof serverFlags>): string[] {
+  return Object.keys(serverFlags).flatMap((name) => {
+    const value = text(Object.entries(args).find(([key]) => key === name)?.[1]);
+    return value === undefined ? [] : [`--${name}`, value];
+  });
+}
+
+function text(value: string | boolean | undefined): string | undefined {
+  return typeof value === "string" && value !== "" ? value : undefined;
+}
+
+function positive(option: string, given: string): number {
+  const value = duration(option, given);
+  if (value > 0) return value;
+  throw new UsageError(`--${option} must be longer than 0, not "${given}"`);
+}
+
+function oneOf<const T extends string>(option: string, given: string, choices: readonly T[]): T {
+  const found = choices.find((choice) => choice === given);
+  if (found !== undefined) return found;
+  throw new UsageError(`--${option} must be ${choices.join(" or ")}, not "${given}"`);
+}

@@ -1,0 +1,98 @@
+/** The server that a bench starts for itself: the same executable, on a free port, gone when the bench is. */
+
+import { readFileSync } from "node:fs";
+import { addressIn } from "../server/ready.ts";
+
+export interface OwnServerOptions {
+  /** The executable and what comes before its subcommand. */
+  kakeya: readonly string[];
+  /** Flags of `serve` that choose the model. */
+  flags: readonly string[];
+  /** Where the server's log goes. */
+  logPath: string;
+  /** Aborted while it starts: it is stopped, and `start` throws. */
+  signal: AbortSignal;
+}
+
+/** The server ended before it was ready; the message holds the end of its log. */
+export class ServerFailed extends Error {
+  override name = "ServerFailed";
+}
+
+const stopGraceS = 15;
+
+export class OwnServer implements AsyncDisposable {
+  private constructor(
+    readonly address: string,
+    readonly pid: number,
+    private readonly child: ServerProcess,
+  ) {}
+
+  /** Resolves when the server says that it answers. The first start of a large model can take minutes. */
+  static async start({ kakeya, flags, logPath, signal }: OwnServerOptions): Promise<OwnServer> {
+    const command = [...kakeya, "serve", "--bind", "127.0.0.1:0", "--stop-with-stdin", ...flags];
+    const child = spawn(command, logPath);
+    const kill = () => child.kill();
+    signal.addEventListener("abort", kill);
+    try {
+      const address = await readyAddress(child.stdout);
+      if (address !== undefined) return new OwnServer(address, child.pid, child);
+      const code = await child.exited;
+      if (signal.aborted) throw new ServerFailed("interrupted while its server started");
+      throw new ServerFailed(
+        `its server ended with code ${code} before it was ready; its log is ${logPath}:\n${tail(logPath)}`,
+      );
+    } finally {
+      signal.removeEventListener("abort", kill);
+    }
+  }
+
+  /** Stops it as SIGTERM does, and by force when that takes too long. */
+  async stop(): Promise<void> {
+    this.child.kill();
+    const force = setTimeout(() => this.child.kill("SIGKILL"), stopGraceS * 1000);
+    await this.child.exited;
+    clearTimeout(force);
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.stop();
+  }
+}
+
+type ServerProcess = ReturnType<typeof spawn>;
+
+/**
+ * The pipe on its standard input closes when this process ends, however it ends, and tells the server to stop.
+ * It leads a process group of its own: Ctrl-C reaches the bench alone, which stops it when the report is written.
+ */
+function spawn(command: string[], logPath: string) {
+  return Bun.spawn(command, { stdin: "pipe", stdout: "pipe", stderr: Bun.file(logPath), detached: true });
+}
+
+/** The address in the ready line; undefined when the output ends without one. Goes on reading, so that nothing blocks. */
+async function readyAddress(stdout: ReadableStream<Uint8Array>): Promise<string | undefined> {
+  const reader = stdout.getReader();
+  const decoder = new TextDecoder();
+  let text = "";
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) return undefined;
+    text += decoder.decode(value, { stream: true });
+    for (const line of text.split("\n").slice(0, -1)) {
+      const address = addressIn(line);
+      if (address === undefined) continue;
+      void drain(reader);
+      return address;
+    }
+  }
+}
+
+async function drain(reader: ReadableStreamDefaultReader<Uint8Array>): Promise<void> {
+  while (!(await reader.read()).done);
+}
+
+function tail(path: string): string {
+  const lines = readFileSync(path, "utf8").trimEnd().split("\n");
+  return lines.slice(-10).join("\n");
+}

@@ -1,0 +1,99 @@
+/** What a long run says while it runs: a live line on a terminal, elsewhere a line a minute. */
+
+import { type Progress as LiveLine, progress } from "../cli/progress.ts";
+import { columnOf } from "./column.ts";
+import type { RunRecord } from "./record.ts";
+import { type Gates, gateNames } from "./report.ts";
+import { percentile } from "./stats.ts";
+
+/** Gates and median look at every turn: they are brought up to date this often, between two turns. */
+const summaryEveryS = 60;
+/** Up to so many turns a median costs nothing. */
+const cheapMedianTurns = 1000;
+
+export interface ProgressOptions {
+  record: RunRecord;
+  durationS: number;
+  nowS: () => number;
+  /** Standard error. */
+  terminal: { isTTY?: boolean; columns?: number; write(text: string): unknown };
+}
+
+export class Progress implements Disposable {
+  readonly #options: ProgressOptions;
+  readonly #live: LiveLine;
+  readonly #timer: ReturnType<typeof setInterval>;
+  #gates: Gates | undefined;
+  #medianS: number | null = null;
+  #summaryS = Number.NEGATIVE_INFINITY;
+
+  constructor(options: ProgressOptions) {
+    this.#options = options;
+    this.#live = progress(options.terminal);
+    const { isTTY } = options.terminal;
+    this.#timer = setInterval(() => this.#say(), isTTY ? 1000 : summaryEveryS * 1000);
+    // A run must not be kept alive by what it says.
+    this.#timer.unref();
+  }
+
+  /** Call between two turns. */
+  onTurn(): void {
+    const { nowS, record, terminal } = this.#options;
+    const isDue = nowS() - this.#summaryS >= summaryEveryS;
+    if (isDue || record.turns.length <= cheapMedianTurns) this.#medianS = medianLatencyS(record);
+    if (isDue) {
+      this.#gates = record.gates();
+      this.#summaryS = nowS();
+    }
+    if (terminal.isTTY) this.#say();
+  }
+
+  /** Clears the live line. */
+  [Symbol.dispose](): void {
+    clearInterval(this.#timer);
+    this.#live.end();
+  }
+
+  #say(): void {
+    const { record, durationS, nowS, terminal } = this.#options;
+    const line = progressLine({ record, durationS, nowS: nowS(), gates: this.#gates, medianS: this.#medianS });
+    this.#live.update(line);
+    if (!terminal.isTTY) terminal.write(`${line}\n`);
+  }
+}
+
+interface Now {
+  record: RunRecord;
+  durationS: number;
+  nowS: number;
+  gates: Gates | undefined;
+  medianS: number | null;
+}
+
+/** For example "turn 12 · 0:05:30 of 4:00:00 · last 0.210 s, median 0.205 s · KV 208896 B · memory pass, ...". */
+export function progressLine({ record, durationS, nowS, gates, medianS }: Now): string {
+  const parts = [`turn ${record.turns.length}`, `${clockTime(nowS)} of ${clockTime(durationS)}`];
+  const last = record.turns.at(-1);
+  if (last?.ok) parts.push(`last ${seconds(last.latency_s)}, median ${seconds(medianS)}`, `KV ${last.kv_live_bytes} B`);
+  if (last && !last.ok) parts.push(`last turn failed: ${last.error_class}`);
+  if (gates) parts.push(gateNames.map((name) => `${name} ${gates[name].verdict}`).join(", "));
+  return parts.join(" · ");
+}
+
+function medianLatencyS({ turns }: RunRecord): number | null {
+  return percentile(
+    columnOf(turns, (turn) => (turn.ok ? turn.latency_s : null)),
+    0.5,
+  );
+}
+
+function seconds(value: number | null): string {
+  return value === null ? "-" : `${value.toFixed(3)} s`;
+}
+
+/** h:mm:ss */
+function clockTime(totalS: number): string {
+  const s = Math.floor(totalS);
+  const two = (n: number) => String(n).padStart(2, "0");
+  return `${Math.floor(s / 3600)}:${two(Math.floor(s / 60) % 60)}:${two(s % 60)}`;
+}

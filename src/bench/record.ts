@@ -1,0 +1,54 @@
+/** What a run has recorded so far, as a report at any moment. */
+
+import { aggregateV2 } from "./aggregate.ts";
+import type { Clock } from "./clock.ts";
+import { judge } from "./gates.ts";
+import { type ConfigV2, type Gates, type ReportV2, reportKind, type TurnV2, type World } from "./report.ts";
+
+/** The world without what only the run's end knows. */
+export type WorldAtStart = Omit<World, "load_average_end">;
+
+export interface RecordOptions {
+  config: ConfigV2;
+  world: WorldAtStart;
+  /** Starts with the run. */
+  clock: Clock;
+  loadAverage: () => World["load_average_end"];
+}
+
+export class RunRecord {
+  readonly turns: TurnV2[] = [];
+  readonly #options: RecordOptions;
+  readonly #startedAtS: number;
+
+  constructor(options: RecordOptions) {
+    this.#options = options;
+    this.#startedAtS = options.clock.unixS();
+  }
+
+  /** Takes seconds for a very long run, like `report`. */
+  gates(): Gates {
+    const { config, world } = this.#options;
+    return judge(this.turns, { world, rotation: config.workload_messages });
+  }
+
+  /** The report as of now. Shares `turns` with this record: write it before the next turn. */
+  report(ended: { partial: boolean; abortReason: string | null }): ReportV2 {
+    const { clock, config, world, loadAverage } = this.#options;
+    const durationS = clock.nowS();
+    return {
+      schema_version: 2,
+      kind: reportKind,
+      partial: ended.partial,
+      abort_reason: ended.abortReason,
+      started_at: this.#startedAtS,
+      finished_at: clock.unixS(),
+      duration_s: durationS,
+      config,
+      world: { ...world, load_average_end: loadAverage() },
+      turns: this.turns,
+      agg: aggregateV2(this.turns, durationS),
+      gates: this.gates(),
+    };
+  }
+}

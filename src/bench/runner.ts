@@ -1,0 +1,49 @@
+/** The run: turns at their time until the run is long enough or is told to stop. */
+
+import type { Checkpoint } from "./checkpoint.ts";
+import type { Clock } from "./clock.ts";
+import { Pace, waitUntil } from "./pace.ts";
+import type { RunRecord } from "./record.ts";
+import type { TurnV2 } from "./report.ts";
+import type { Walk } from "./walk.ts";
+
+/** A failed turn without spacing is tried again after this pause, not as fast as a dead server can refuse. */
+const pauseAfterFailureS = 1;
+
+export interface RunOptions {
+  durationS: number;
+  /** From one turn's intended start to the next one's; 0: each begins when the one before is done. */
+  turnSpacingS: number;
+  /** End after so many turns; null: only the duration ends the run. */
+  turnsTarget: number | null;
+}
+
+export interface RunParts {
+  walk: Walk;
+  record: RunRecord;
+  checkpoint: Checkpoint;
+  /** Starts with the run. */
+  clock: Clock;
+  /** Aborted: the turn in flight is given up and the run ends. */
+  stop: AbortSignal;
+  onTurn: (turn: TurnV2) => void;
+}
+
+/** Fills `record`. Ends at the duration, at the last turn asked for, or when told to stop; errors of turns are data. */
+export async function run(options: RunOptions, parts: RunParts): Promise<void> {
+  const { walk, record, checkpoint, clock, stop } = parts;
+  const pace = new Pace(options.turnSpacingS, clock);
+  const target = options.turnsTarget ?? Number.POSITIVE_INFINITY;
+  while (record.turns.length < target && pace.nextS < options.durationS) {
+    const start = await pace.next(stop);
+    // A run with a backlog at its end is over all the same.
+    if (stop.aborted || start.startedS >= options.durationS) break;
+    const turn = await walk.turn(start, stop);
+    if (turn === undefined) break;
+    record.turns.push(turn);
+    parts.onTurn(turn);
+    checkpoint.writeIfDue(pace.nextS);
+    if (!turn.ok) await waitUntil(clock.nowS() + pauseAfterFailureS, clock, stop);
+  }
+  if (record.turns.length < target) await waitUntil(options.durationS, clock, stop);
+}

@@ -1,0 +1,56 @@
+/** What a run says when it is over: the key figures, the gates, and where the report is. */
+
+import { formatBytes, formatDuration } from "../cli/units.ts";
+import { type AggV2, gateNames, type ReportV2 } from "./report.ts";
+
+/** Lines for a person. */
+export function summaryOf(report: ReportV2, path: string): string {
+  const lines = [...figures(report), "", ...gateLines(report)];
+  if (report.abort_reason !== null) lines.push("", `The run was ended by ${report.abort_reason} before its time.`);
+  lines.push("", `report: ${path}`);
+  return lines.join("\n");
+}
+
+function figures({ agg, config, world }: ReportV2): string[] {
+  const rows: [string, string][] = [
+    ["model", `${world.model_id} ${world.quantization}, ${world.sink}+${world.window} tokens cached`],
+    ["turns", `${agg.n_turns} in ${formatDuration(agg.duration_s ?? 0)}, ${agg.n_errors} failed`],
+    [
+      "history",
+      `${agg.final_history_length ?? 0} tokens in ${agg.n_sessions} session${agg.n_sessions === 1 ? "" : "s"}`,
+    ],
+    ["latency", `${quantiles(agg.p50_latency_s, agg.p95_latency_s)}${drift(agg)}`],
+    ["first token", quantiles(agg.p50_ttft_s, agg.p95_ttft_s)],
+    ["per token", quantiles(agg.p50_tpot_s, agg.p95_tpot_s)],
+    ["KV live", range(agg.min_kv_live_bytes, agg.max_kv_live_bytes)],
+    ["server RSS", range(agg.min_server_rss_bytes, agg.max_server_rss_bytes)],
+  ];
+  if (config.control !== "none") rows.unshift(["control", `${config.control}: this run is meant to fail`]);
+  return rows.map(([name, value]) => `${name.padEnd(12)} ${value}`);
+}
+
+function gateLines({ gates }: ReportV2): string[] {
+  return gateNames.map((name) => `${name.padEnd(12)} ${gates[name].verdict.toUpperCase()}: ${gates[name].reason}`);
+}
+
+function quantiles(p50: number | null, p95: number | null): string {
+  return p50 === null || p95 === null ? "none" : `${milliseconds(p50)} median, ${milliseconds(p95)} p95`;
+}
+
+function drift({ latency_drift_p50_s: driftS }: AggV2): string {
+  return driftS === null ? "" : `, ${driftS < 0 ? "" : "+"}${milliseconds(driftS)} from first to last five`;
+}
+
+function milliseconds(s: number): string {
+  return `${(s * 1000).toFixed(1)} ms`;
+}
+
+function range(min: number | null, max: number | null): string {
+  if (min === null || max === null) return "not reported";
+  return min === max ? formatBytes(max) : `${formatBytes(min)} to ${formatBytes(max)}`;
+}
+
+/** The same for a program. */
+export function summaryJson({ abort_reason, agg, gates, partial }: ReportV2, path: string): string {
+  return JSON.stringify({ report: path, partial, abort_reason, agg, gates }, null, 2);
+}

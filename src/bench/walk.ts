@@ -1,0 +1,156 @@
+/** One session, turn after turn. */
+
+import { type Client, InvariantViolation, type Session, SessionClosed, SessionNotFound } from "../client/index.ts";
+import type { Tokenizer } from "../model/tokenizer.ts";
+import type { Clock } from "./clock.ts";
+import type { ConfigV2, TurnV2 } from "./report.ts";
+import { type PreviousAnswer, promptText, type TemplateName } from "./template.ts";
+import { measureTurn } from "./turn.ts";
+import type { Workload } from "./workload.ts";
+
+export interface WalkOptions {
+  client: Client;
+  tokenizer: Tokenizer;
+  clock: Clock;
+  workload: Workload;
+  template: TemplateName;
+  /** "reprefill": every turn opens a new session and appends the whole history again. */
+  control: ConfigV2["control"];
+  eosTokenIds: readonly number[];
+  maxTokens: number;
+  /** Longest a turn may take; then it is cancelled and has failed. */
+  turnTimeoutS: number;
+}
+
+/** A turn took longer than allowed. */
+export class TurnTimeout extends Error {
+  override name = "TurnTimeout";
+}
+
+export class Walk {
+  readonly #options: WalkOptions;
+  #session: Session | undefined;
+  #sessionsOpened = 0;
+  #turns = 0;
+  #previous: PreviousAnswer = "none";
+  #answerIds: readonly number[] = [];
+  /** Of the negative control only: the walk itself never needs the history. */
+  #history: number[] = [];
+
+  constructor(options: WalkOptions) {
+    this.#options = options;
+  }
+
+  /** The last answer's ids, its end token included. */
+  get lastAnswerIds(): readonly number[] {
+    return this.#answerIds;
+  }
+
+  /**
+   * Runs the next turn. A failure is recorded, not thrown; the session is given up only when the server has lost
+   * it. Undefined when `signal` aborted: such a turn was neither answered nor failed.
+   */
+  async turn(at: { scheduledS: number; startedS: number }, signal: AbortSignal): Promise<TurnV2 | undefined> {
+    const { messages } = this.#options.workload;
+    const place = { message_index: this.#turns++ % messages.length, scheduled_s: at.scheduledS };
+    const message = messages[place.message_index] ?? "";
+    using limit = new TimeLimit(this.#options.turnTimeoutS, signal);
+    try {
+      const turn = await this.#measure(message, at.startedS, limit.signal);
+      return { ...turn, session_index: this.#sessionIndex, ...place };
+    } catch (error) {
+      if (signal.aborted) return undefined;
+      if (isSessionLost(error)) this.#session = undefined;
+      // Whatever the failed turn left in the session is closed first; the control's history has none of it.
+      if (this.#options.control === "none") this.#previous = this.#session === undefined ? "none" : "cut";
+      const { error_class, error_str } = describe(limit.expired ?? error);
+      return {
+        ok: false,
+        t_relative_s: at.startedS,
+        error_class,
+        error_str,
+        session_index: this.#sessionIndex,
+        ...place,
+      };
+    }
+  }
+
+  /** Ends the session on the server, if one is open; a server that can't be reached evicts it later. */
+  async close(): Promise<void> {
+    const session = this.#session;
+    this.#session = undefined;
+    await session?.close({ signal: AbortSignal.timeout(1000) }).catch(() => undefined);
+  }
+
+  get #sessionIndex(): number {
+    return Math.max(0, this.#sessionsOpened - 1);
+  }
+
+  async #measure(message: string, startedS: number, signal: AbortSignal) {
+    const { client, clock, control, maxTokens, template, tokenizer } = this.#options;
+    const messageIds = tokenizer.encode(promptText(template, message, this.#previous));
+    const { turn, answerIds } = await measureTurn({
+      client,
+      openSession: () => this.#openSession(signal),
+      historyIds: this.#history,
+      messageIds,
+      maxTokens,
+      startedS,
+      clock,
+      signal,
+    });
+    if (control === "reprefill") {
+      this.#history.push(...messageIds, ...answerIds);
+      await this.close();
+    }
+    this.#answerIds = answerIds;
+    this.#previous = turn.stop_reason === "EOS" ? "ended" : "cut";
+    return turn;
+  }
+
+  async #openSession(signal: AbortSignal): Promise<Session> {
+    if (this.#session === undefined) {
+      const { client, eosTokenIds } = this.#options;
+      this.#session = await client.createSession({ eosTokenIds, label: "kakeya bench", signal });
+      this.#sessionsOpened++;
+    }
+    return this.#session;
+  }
+}
+
+/** Aborts its signal when the time is up or `outer` aborts; leaves nothing behind on `outer` when disposed. */
+class TimeLimit {
+  readonly #controller = new AbortController();
+  readonly #end: () => void;
+  expired: TurnTimeout | undefined;
+
+  constructor(seconds: number, outer: AbortSignal) {
+    const timer = setTimeout(() => {
+      this.expired = new TurnTimeout(`the turn was not done after ${seconds} s`);
+      this.#controller.abort();
+    }, seconds * 1000);
+    const stop = () => this.#controller.abort();
+    outer.addEventListener("abort", stop);
+    this.#end = () => {
+      clearTimeout(timer);
+      outer.removeEventListener("abort", stop);
+    };
+  }
+
+  get signal(): AbortSignal {
+    return this.#controller.signal;
+  }
+
+  [Symbol.dispose](): void {
+    this.#end();
+  }
+}
+
+function isSessionLost(error: unknown): boolean {
+  return error instanceof SessionNotFound || error instanceof InvariantViolation || error instanceof SessionClosed;
+}
+
+function describe(error: unknown): { error_class: string; error_str: string } {
+  if (error instanceof Error) return { error_class: error.name, error_str: error.message };
+  return { error_class: "Unknown", error_str: String(error) };
+}

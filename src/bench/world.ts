@@ -1,0 +1,36 @@
+/** What a run's numbers depend on: the runtime, the model, the machine and its load. */
+
+import { cpus, loadavg, platform, release, totalmem } from "node:os";
+import type { RuntimeInfo } from "../client/index.ts";
+import type { WorldAtStart } from "./record.ts";
+import type { World } from "./report.ts";
+
+export function worldOf(info: RuntimeInfo, commit: string | null, commandLine: string[]): WorldAtStart {
+  const processors = cpus();
+  return {
+    version: info.version,
+    commit,
+    model_id: info.modelId,
+    model_fingerprint: info.modelFingerprint,
+    architecture: info.architecture,
+    quantization: info.quantization,
+    sink: info.sink,
+    window: info.window,
+    block: info.block,
+    kv_bytes_per_token: info.kvBytesPerToken,
+    exact: info.exact,
+    vocab_size: info.vocabSize,
+    cpu_model: processors[0]?.model.trim() ?? "unknown",
+    cores: processors.length,
+    memory_total_bytes: totalmem(),
+    os: `${platform()} ${release()} ${process.arch}`,
+    load_average_start: loadAverage(),
+    command_line: commandLine,
+  };
+}
+
+/** 1, 5 and 15 minutes; zeros on Windows, which has no such figure. */
+export function loadAverage(): World["load_average_end"] {
+  const [one = 0, five = 0, fifteen = 0] = loadavg();
+  return [one, five, fifteen];
+}
