@@ -1,10 +1,15 @@
-/** Everything a server can be told, with what it does when it is told nothing. */
+import type { TlsFiles } from "./tls.ts";
+
+/** Everything a server can be told. */
 export interface ServerOptions {
-  /** host:port (port 0: any free one) or unix:/path. */
+  /** host:port (port 0: any free one), [ipv6]:port or unix:/path. */
   bind: string;
+  /** Clients must send it; a must unless only this machine can reach the server. */
+  token?: string;
+  tls?: TlsFiles;
   /** Idle time after which a session is evicted, in seconds. */
   sessionTtlS: number;
-  /** How long streams may go on once the server is told to stop, in seconds. */
+  /** How long calls in flight may go on once the server is told to stop, in seconds. */
   shutdownGraceS: number;
   /** Token ids in one AppendTokens. */
   maxAppendTokens: number;
@@ -14,8 +19,13 @@ export interface ServerOptions {
   maxWaitingCalls: number;
   /** Calls at once on one connection. */
   maxStreamsPerConnection: number;
+  /** Quiet time after which a connection is asked whether it still lives, in seconds. */
+  keepaliveS: number;
+  /** Time it has to answer, in seconds. */
+  keepaliveTimeoutS: number;
 }
 
+/** What a server does when it is told nothing. */
 export const defaultServerOptions: ServerOptions = {
   bind: "127.0.0.1:50051",
   sessionTtlS: 1800,
@@ -24,4 +34,6 @@ export const defaultServerOptions: ServerOptions = {
   maxRequestBytes: 4 * 2 ** 20,
   maxWaitingCalls: 16,
   maxStreamsPerConnection: 256,
+  keepaliveS: 20,
+  keepaliveTimeoutS: 10,
 };

@@ -8,11 +8,13 @@ import {
 } from "../gen/kakeya/v1/runtime.ts";
 import type { GenerationEvent, StopReason } from "../session/session.ts";
 import type { SessionStore } from "../session/store.ts";
+import type { Metrics } from "./metrics.ts";
 import { appendedIdsOf, eosTokenIdsOf, generationOf, type RequestLimits } from "./requests.ts";
 
 export interface ServiceParts {
   engine: Engine;
   store: SessionStore;
+  metrics: Metrics;
   limits: RequestLimits;
   version: string;
   /** Ends running generations with `done` CANCELLED. */
@@ -21,29 +23,32 @@ export interface ServiceParts {
   entropy: () => bigint;
   /** Resident memory of this process. */
   residentBytes: () => number;
-  /** Since the server began to listen. */
-  uptimeS: () => number;
+  /** Monotonic clock, in seconds. */
+  now: () => number;
+  startedAtS: number;
 }
 
 /** kakeya.v1.RuntimeService: translates the wire's words and hands over to the store. */
 export function runtimeService(parts: ServiceParts): RuntimeServiceImplementation {
-  const { engine, store, limits } = parts;
+  const { engine, store, metrics, limits, now } = parts;
   return {
     async createSession(request) {
-      const session = await store.create(eosTokenIdsOf(request, limits));
+      const session = await store.create(eosTokenIdsOf(request, limits), request.clientLabel);
       return { sessionId: session.id };
     },
 
     async appendTokens(request, { signal }) {
-      const historyTokens = await store.append(request.sessionId, appendedIdsOf(request, limits), signal);
+      const tokenIds = appendedIdsOf(request, limits);
+      const startedAtS = now();
+      const historyTokens = await store.append(request.sessionId, tokenIds, signal);
+      metrics.appended(tokenIds.length, now() - startedAtS);
       return { historyLength: BigInt(historyTokens) };
     },
 
     async *generate(request, { signal }: CallContext) {
       const generation = generationOf(request, parts.entropy);
-      for await (const event of store.generate(request.sessionId, { ...generation, signal, stop: parts.stop })) {
-        yield generateResponse(event);
-      }
+      const events = store.generate(request.sessionId, { ...generation, signal, stop: parts.stop });
+      for await (const event of metrics.timed(events)) yield generateResponse(event);
     },
 
     async closeSession(request, { signal }) {
@@ -84,7 +89,7 @@ export function runtimeService(parts: ServiceParts): RuntimeServiceImplementatio
         sessionCapacity: store.capacity,
         sessionActiveCount: store.activeCount,
         residentBytes: BigInt(parts.residentBytes()),
-        uptimeSeconds: parts.uptimeS(),
+        uptimeSeconds: parts.now() - parts.startedAtS,
         threads: info.threads,
       };
     },

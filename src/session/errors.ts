@@ -9,9 +9,7 @@ export type SessionErrorKind =
   /** The session's cache was found corrupt and is gone: create another session. */
   | "invariant-violated"
   /** A limit was reached: wait, or ask for less. */
-  | "resource-exhausted"
-  /** The server is shutting down. */
-  | "unavailable";
+  | "resource-exhausted";
 
 export class SessionError extends Error {
   override name = "SessionError";

@@ -97,7 +97,8 @@ export class Scheduler {
   async #slice(): Promise<void> {
     const prefill = this.#prefills.shift();
     if (prefill === undefined) return;
-    const slice = prefill.rest.subarray(0, tokensToBlockEnd(prefill.position, this.engine.info));
+    // A copy: a view would carry its whole buffer into the engine's thread.
+    const slice = prefill.rest.slice(0, tokensToBlockEnd(prefill.position, this.engine.info));
     try {
       const state = await this.engine.append(prefill.slab, slice);
       prefill.position += slice.length;

@@ -57,6 +57,8 @@ export class Session {
 
   constructor(
     readonly id: string,
+    /** The client's own words. */
+    readonly label: string,
     readonly slab: SlabId,
     private readonly eosTokenIds: ReadonlySet<number>,
     private readonly host: SessionHost,

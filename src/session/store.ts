@@ -1,20 +1,21 @@
 import { type Engine, EngineCrashed, type SlabId } from "../engine/engine.ts";
 import { InvariantViolated, SessionError, sessionNotFound } from "./errors.ts";
-import type { Invariant } from "./invariants.ts";
+import type { Violation } from "./invariants.ts";
 import { Scheduler } from "./scheduler.ts";
 import { type GenerateOptions, type GenerationEvent, Session, type SessionHost, type SessionInfo } from "./session.ts";
 
 export type EvictionReason = "capacity" | "idle";
 
 /** How a session's life ended. */
-export type SessionOutcome = "closed" | "evicted" | "violated" | "crashed";
+export type SessionOutcome = "closed" | "evicted" | "violated" | "failed";
 
 /** What the store tells of its sessions' lives, for metrics and logs. */
 export interface SessionEvents {
   created(session: Session): void;
   evicted(session: Session, reason: EvictionReason): void;
-  violated(session: Session, invariant: Invariant): void;
+  violated(session: Session, violation: Violation): void;
   ended(session: Session, outcome: SessionOutcome): void;
+  engineCrashed(error: EngineCrashed): void;
 }
 
 export interface StoreOptions {
@@ -73,15 +74,18 @@ export class SessionStore {
   }
 
   /** Opens a session. @throws SessionError resource-exhausted when all are busy. */
-  async create(eosTokenIds: Iterable<number>): Promise<Session> {
+  async create(eosTokenIds: Iterable<number>, label: string): Promise<Session> {
     this.#makeRoom();
     this.#opening++;
     try {
       const slab = await this.#onSlabs(() => this.engine.createSlab());
-      const session = new Session(this.options.newId(), slab, new Set(eosTokenIds), this.#host);
+      const session = new Session(this.options.newId(), label, slab, new Set(eosTokenIds), this.#host);
       this.#sessions.set(session.id, session);
       this.options.events.created(session);
       return session;
+    } catch (error) {
+      if (error instanceof EngineCrashed) this.options.events.engineCrashed(error);
+      throw error;
     } finally {
       this.#opening--;
     }
@@ -166,10 +170,11 @@ export class SessionStore {
   /** Ends the session when its cache cannot be trusted any more. Answers with the error for the caller. */
   async #failed(session: Session, error: unknown, signal: AbortSignal | undefined): Promise<unknown> {
     if (error instanceof InvariantViolated) {
-      this.options.events.violated(session, error.violation.invariant);
+      this.options.events.violated(session, error.violation);
       await this.#end(session, "violated");
     } else if (!(error instanceof SessionError || signal?.aborted)) {
-      await this.#end(session, "crashed");
+      if (error instanceof EngineCrashed) this.options.events.engineCrashed(error);
+      await this.#end(session, "failed");
     }
     return error;
   }

@@ -1,0 +1,50 @@
+import { chmod, unlink } from "node:fs/promises";
+import { connect, isIP } from "node:net";
+
+/** Where a server listens. */
+export type Bind = { kind: "tcp"; host: string; port: number } | { kind: "unix"; path: string };
+
+/** Reads host:port, [ipv6]:port or unix:/path. @throws Error that says what is wrong with it. */
+export function parseBind(text: string): Bind {
+  if (text.startsWith("unix:")) {
+    const path = text.slice("unix:".length);
+    if (!path.startsWith("/")) throw new Error(`--bind ${text}: a unix socket needs an absolute path, unix:/path`);
+    return { kind: "unix", path };
+  }
+  const [, bracketed, plain, digits] = /^(?:\[([^\]]+)\]|([^:]+)):(\d{1,5})$/.exec(text) ?? [];
+  const host = bracketed ?? plain;
+  const port = Number(digits);
+  if (host === undefined || port > 65535) {
+    throw new Error(`--bind ${text}: expected host:port (port 0 to 65535), [ipv6]:port or unix:/path`);
+  }
+  return { kind: "tcp", host, port };
+}
+
+/** As gRPC and clients write it. */
+export function addressOf(bind: Bind): string {
+  if (bind.kind === "unix") return `unix:${bind.path}`;
+  return isIP(bind.host) === 6 ? `[${bind.host}]:${bind.port}` : `${bind.host}:${bind.port}`;
+}
+
+/** Whether only this machine can reach it. */
+export function isLocal(bind: Bind): boolean {
+  if (bind.kind === "unix") return true;
+  return bind.host === "localhost" || bind.host === "::1" || (isIP(bind.host) === 4 && bind.host.startsWith("127."));
+}
+
+/** Removes the socket that a killed server left behind; one that answers stays. */
+export async function removeStaleSocket(path: string): Promise<void> {
+  const code = await new Promise<string | undefined>((resolve) => {
+    const probe = connect(path, () => {
+      probe.destroy();
+      resolve(undefined);
+    });
+    probe.on("error", (error: NodeJS.ErrnoException) => resolve(error.code));
+  });
+  if (code === "ECONNREFUSED") await unlink(path);
+}
+
+/** Only this user may connect. */
+export async function makePrivate(path: string): Promise<void> {
+  await chmod(path, 0o600);
+}

@@ -1,0 +1,99 @@
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
+import type { GenerationEvent } from "../session/session.ts";
+import type { SessionStore } from "../session/store.ts";
+
+const latencyBucketsS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
+const tokenBuckets = [1, 4, 16, 64, 256, 1024, 4096, 16_384, 65_536, 262_144];
+
+/** What the server counts, under the names that dashboards for vLLM and gRPC servers know. */
+export class Metrics {
+  readonly registry = new Registry();
+
+  readonly sessionTotal = this.#counter("session_total", "Sessions that ended, and how", ["outcome"]);
+  readonly sessionEvicted = this.#counter("session_evicted_total", "Sessions evicted, and why", ["reason"]);
+  readonly violations = this.#counter("cache_invariant_violations_total", "Corrupt caches found", ["kind"]);
+  readonly #promptTokens = this.#counter("prompt_tokens_total", "Tokens appended");
+  readonly #generationTokens = this.#counter("generation_tokens_total", "Tokens generated");
+  readonly #finished = this.#counter("request_success_total", "Generations that ended well", ["finished_reason"]);
+  readonly #prefillTokens = this.#histogram("generate_prefill_tokens", "Tokens of one append", tokenBuckets);
+  readonly #prefillDuration = this.#histogram("generate_prefill_duration_seconds", "Time of one append");
+  readonly #firstToken = this.#histogram("time_to_first_token_seconds", "From a Generate's arrival to its first id");
+  readonly #interToken = this.#histogram("inter_token_latency_seconds", "Between two ids of one Generate");
+  readonly #handled = this.#counter("grpc_server_handled_total", "Calls that ended", ["grpc_method", "grpc_code"]);
+  readonly #handling = this.#histogram("grpc_server_handling_seconds", "Time of one call", latencyBucketsS, [
+    "grpc_method",
+  ]);
+
+  /** @param now monotonic clock, in seconds */
+  constructor(private readonly now: () => number) {
+    collectDefaultMetrics({ register: this.registry });
+  }
+
+  /** Gauges are read from their owners when they are scraped. */
+  watch(store: SessionStore, callsInFlight: () => number): void {
+    this.#gauge("session_active", "Sessions open", () => store.activeCount);
+    this.#gauge("session_capacity", "Sessions that fit", () => store.capacity);
+    this.#gauge("session_kv_live_bytes", "Live key/value bytes of all sessions", () =>
+      sum(store, (session) => session.liveBytes),
+    );
+    this.#gauge("session_history_tokens", "Tokens in the histories of all sessions", () =>
+      sum(store, (session) => session.historyTokens),
+    );
+    this.#gauge("num_requests_running", "Calls in flight", callsInFlight);
+    this.#gauge("num_requests_waiting", "Calls that wait for their session or for the engine", () => store.queueDepth);
+  }
+
+  appended(tokens: number, durationS: number): void {
+    this.#promptTokens.inc(tokens);
+    this.#prefillTokens.observe(tokens);
+    this.#prefillDuration.observe(durationS);
+  }
+
+  callEnded(method: string, code: string, durationS: number): void {
+    this.#handled.inc({ grpc_method: method, grpc_code: code });
+    this.#handling.observe({ grpc_method: method }, durationS);
+  }
+
+  /** Passes a generation on and times its ids. */
+  async *timed(events: AsyncIterable<GenerationEvent>): AsyncGenerator<GenerationEvent, void> {
+    let last = this.now();
+    let ids = 0;
+    for await (const event of events) {
+      if (event.kind === "token") {
+        const now = this.now();
+        (ids === 0 ? this.#firstToken : this.#interToken).observe(now - last);
+        last = now;
+        ids++;
+        this.#generationTokens.inc();
+      } else if (event.kind === "done") {
+        this.#finished.inc({ finished_reason: event.stopReason });
+      }
+      yield event;
+    }
+  }
+
+  #counter(name: string, help: string, labelNames: string[] = []): Counter {
+    return new Counter({ name, help, labelNames, registers: [this.registry] });
+  }
+
+  #histogram(name: string, help: string, buckets = latencyBucketsS, labelNames: string[] = []): Histogram {
+    return new Histogram({ name, help, buckets, labelNames, registers: [this.registry] });
+  }
+
+  #gauge(name: string, help: string, read: () => number): void {
+    new Gauge({
+      name,
+      help,
+      registers: [this.registry],
+      collect() {
+        this.set(read());
+      },
+    });
+  }
+}
+
+function sum(store: SessionStore, of: (session: { liveBytes: number; historyTokens: number }) => number): number {
+  let total = 0;
+  for (const session of store.sessions) total += of(session);
+  return total;
+}

@@ -1,0 +1,42 @@
+import type { EngineOptions } from "../engine/engine.ts";
+import { openEngine } from "../engine/open.ts";
+import type { Log } from "./log.ts";
+import { serveMetrics } from "./metrics-page.ts";
+import type { ServerOptions } from "./options.ts";
+import { readyLine } from "./ready.ts";
+import { startServer } from "./server.ts";
+
+export interface RunOptions {
+  engine: EngineOptions;
+  server: Partial<ServerOptions>;
+  /** Port of /metrics on loopback; absent: none. */
+  metricsPort?: number;
+  version: string;
+  log: Log;
+  /** Receives the one line that says that the server answers. */
+  onReady: (line: string) => void;
+  /** Asks the server to stop. */
+  stop: AbortSignal;
+}
+
+/** Loads the model and serves it until told to stop. @throws EngineCrashed when the engine dies meanwhile. */
+export async function runServer(options: RunOptions): Promise<void> {
+  const { log, stop, version } = options;
+  const engine = await openEngine(options.engine);
+  try {
+    const server = await startServer({ engine, version, log }, options.server);
+    const page =
+      options.metricsPort === undefined ? undefined : await serveMetrics(server.metrics.registry, options.metricsPort);
+    if (page !== undefined) log.info("metrics", { url: page.url });
+    options.onReady(readyLine({ engine: engine.info, address: server.address }));
+
+    const over = AbortSignal.any([stop, server.crashed]);
+    if (!over.aborted) await new Promise((resolve) => over.addEventListener("abort", resolve, { once: true }));
+    log.info("stopping", { sessions: server.store.activeCount });
+    await server.stop();
+    await page?.close();
+    if (server.crashed.aborted) throw server.crashed.reason;
+  } finally {
+    await engine.close();
+  }
+}
