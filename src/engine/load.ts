@@ -1,7 +1,7 @@
 import { statSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
-import { cacheRoot } from "../cache.ts";
+import { cacheRoot } from "../cache/folder.ts";
 import { block, geometry } from "../kv/geometry.ts";
 import { SlabMemory } from "../kv/slab.ts";
 import { readConfig } from "../model/config.ts";

@@ -1,0 +1,72 @@
+import { randomBytes } from "node:crypto";
+import * as fs from "node:fs";
+import { dirname, join } from "node:path";
+import { privateDir } from "./folder.ts";
+
+/** A file inside the executable. */
+export interface EmbeddedFile {
+  /** Its name once unpacked. */
+  name: string;
+  /** Where it can be read. */
+  source: string;
+  bytes: number;
+  /** `contentHash` of its bytes. */
+  hash: string;
+}
+
+/**
+ * Tells damage, not malice: whoever can write to a private cache folder can replace the executable as well. It reads
+ * ONNX Runtime's 46 MB in 5 ms, at every start; SHA-256 takes 50 to 200 ms.
+ */
+export function contentHash(bytes: Uint8Array): string {
+  return Bun.hash.xxHash3(bytes).toString(16).padStart(16, "0");
+}
+
+/** One name for a set of embedded files: other files, another folder. */
+export function setHash(files: readonly EmbeddedFile[]): string {
+  return contentHash(Buffer.from(files.map(({ name, hash }) => `${name} ${hash}`).join("\n")));
+}
+
+/**
+ * Puts every file that is missing or damaged into `dir`, and answers with `dir`. Each appears whole or not at all, so
+ * that concurrent starts, a kill or a full disk leave nothing half-written in its place.
+ * @throws when `dir` is not private or not writable, or the executable itself is damaged
+ */
+export function unpack(files: readonly EmbeddedFile[], dir: string): string {
+  privateDir(dirname(dir));
+  privateDir(dir);
+  for (const file of files) {
+    const path = join(dir, file.name);
+    if (!isIntact(path, file)) write(path, file);
+  }
+  return dir;
+}
+
+function isIntact(path: string, file: EmbeddedFile): boolean {
+  const present = fs.lstatSync(path, { throwIfNoEntry: false });
+  return present?.isFile() === true && present.size === file.bytes && contentHash(fs.readFileSync(path)) === file.hash;
+}
+
+function write(path: string, file: EmbeddedFile): void {
+  const bytes = fs.readFileSync(file.source);
+  if (contentHash(bytes) !== file.hash) throw new Error(`the executable is damaged (${file.name}): copy it again`);
+  removeAbandonedParts(dirname(path));
+  const part = `${path}.${randomBytes(6).toString("hex")}.part`;
+  try {
+    fs.writeFileSync(part, bytes, { mode: 0o700, flag: "wx", flush: true });
+    if (fs.lstatSync(path, { throwIfNoEntry: false })?.isDirectory()) fs.rmSync(path, { recursive: true });
+    fs.renameSync(part, path);
+  } finally {
+    fs.rmSync(part, { force: true });
+  }
+}
+
+/** What a process that was killed in the middle of writing left behind, an hour ago or more. */
+function removeAbandonedParts(dir: string): void {
+  const hourAgoMs = Date.now() - 3_600_000;
+  for (const name of fs.readdirSync(dir).filter((name) => name.endsWith(".part"))) {
+    const part = join(dir, name);
+    const written = fs.statSync(part, { throwIfNoEntry: false })?.mtimeMs ?? hourAgoMs;
+    if (written < hourAgoMs) fs.rmSync(part, { force: true });
+  }
+}
