@@ -1,11 +1,18 @@
-import { type Channel, ChannelCredentials, createChannel, createClient } from "nice-grpc";
+import { type Channel, createClient, Metadata } from "nice-grpc";
 import {
   type GetRuntimeInfoResponse,
   type RuntimeServiceClient,
   RuntimeServiceDefinition,
 } from "../gen/kakeya/v1/runtime.ts";
+import { type ConnectOptions, connect } from "./connect.ts";
 import { typedError } from "./errors.ts";
 import { type CallOptions, Session } from "./session.ts";
+import { uint32s } from "./unsigned.ts";
+
+export interface ClientOptions extends ConnectOptions {
+  /** Bearer token, for a server that wants one. */
+  token?: string;
+}
 
 export interface CreateSessionOptions extends CallOptions {
   /** Ids that end a generation; none: only maxTokens does. See RuntimeInfo.defaultEosTokenIds. */
@@ -37,19 +44,20 @@ export interface RuntimeInfo {
   threads: number;
 }
 
-/** A connection to one kakeya server; opens lazily, and again after a failure. */
+/** A connection of its own to one kakeya server; opens at the first call, and again after a failure. */
 export class Client implements Disposable {
   readonly #channel: Channel;
   readonly #rpc: RuntimeServiceClient;
 
-  /** @param address host:port or unix:/path */
-  constructor(address: string) {
-    this.#channel = createChannel(address, ChannelCredentials.createInsecure());
-    this.#rpc = createClient(RuntimeServiceDefinition, this.#channel);
+  /** @param address host:port, [ipv6]:port or unix:/path */
+  constructor(address: string, { token, ...options }: ClientOptions = {}) {
+    this.#channel = connect(address, options);
+    const metadata = new Metadata(token === undefined ? {} : { authorization: `Bearer ${token}` });
+    this.#rpc = createClient(RuntimeServiceDefinition, this.#channel, { "*": { metadata } });
   }
 
   async createSession({ eosTokenIds = [], label = "", signal }: CreateSessionOptions = {}): Promise<Session> {
-    const request = { clientLabel: label, eosTokenIds: Array.from(eosTokenIds) };
+    const request = { clientLabel: label, eosTokenIds: uint32s("eosTokenIds", eosTokenIds) };
     const { sessionId } = await this.#call(() => this.#rpc.createSession(request, signal ? { signal } : {}));
     return this.session(sessionId);
   }

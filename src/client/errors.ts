@@ -1,15 +1,11 @@
 import { ClientError, Status } from "nice-grpc";
 
-/** A call that the server answered with an error, or never answered. One subclass for each kind. */
+/**
+ * A call that failed, or that the server answered with an error. There is a subclass for each thing that a
+ * caller may want to do about it; `cause` is the gRPC error.
+ */
 export class KakeyaError extends Error {
   override name = "KakeyaError";
-  /** The gRPC status's name, for example "NOT_FOUND". */
-  readonly status: string;
-
-  constructor(status: Status, message: string, options?: ErrorOptions) {
-    super(message, options);
-    this.status = Status[status] ?? String(status);
-  }
 }
 
 /** The session was never issued, or is closed or evicted: create another one. */
@@ -50,10 +46,6 @@ export class Cancelled extends KakeyaError {
 /** This Session object was closed by its own `close()`. */
 export class SessionClosed extends KakeyaError {
   override name = "SessionClosed";
-
-  constructor(sessionId: string) {
-    super(Status.NOT_FOUND, `session ${sessionId} was closed; create another one`);
-  }
 }
 
 const classOfStatus: Partial<Record<Status, typeof KakeyaError>> = {
@@ -66,14 +58,15 @@ const classOfStatus: Partial<Record<Status, typeof KakeyaError>> = {
   [Status.CANCELLED]: Cancelled,
 };
 
-/** The typed error for what a call threw; `cause` keeps the original. */
+/** The KakeyaError for what a gRPC call threw. */
 export function typedError(error: unknown): unknown {
   if (error instanceof ClientError) {
-    const Kind = classOfStatus[error.code] ?? KakeyaError;
-    return new Kind(error.code, `${error.path}: ${error.details || Status[error.code]}`, { cause: error });
+    const TypedError = classOfStatus[error.code] ?? KakeyaError;
+    const method = error.path.slice(error.path.lastIndexOf("/") + 1);
+    return new TypedError(`${method}: ${error.details || Status[error.code]}`, { cause: error });
   }
   if (error instanceof Error && error.name === "AbortError") {
-    return new Cancelled(Status.CANCELLED, "the call's AbortSignal was aborted", { cause: error });
+    return new Cancelled("the call's AbortSignal was aborted", { cause: error });
   }
   return error;
 }

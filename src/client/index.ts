@@ -1,5 +1,6 @@
 /** Client for kakeya servers, for Bun and Node.js 20 or later. */
-export { Client, type CreateSessionOptions, type RuntimeInfo } from "./client.ts";
+export { Client, type ClientOptions, type CreateSessionOptions, type RuntimeInfo } from "./client.ts";
+export type { TlsOptions } from "./connect.ts";
 export {
   Cancelled,
   InvalidArgument,

@@ -1,5 +1,11 @@
-import { GenerateDone_StopReason, type RuntimeServiceClient } from "../gen/kakeya/v1/runtime.ts";
+import {
+  type DeepPartial,
+  GenerateDone_StopReason,
+  type GenerateRequest,
+  type RuntimeServiceClient,
+} from "../gen/kakeya/v1/runtime.ts";
 import { SessionClosed, typedError } from "./errors.ts";
+import { uint32, uint32s, uint64 } from "./unsigned.ts";
 
 export type StopReason = "max-tokens" | "eos" | "cancelled" | "truncated";
 
@@ -70,7 +76,7 @@ export class Session {
 
   /** Appends ids to the history; answers with its new length when they are computed. */
   async append(tokenIds: Iterable<number>, { signal }: CallOptions = {}): Promise<number> {
-    const request = { sessionId: this.id, tokenIds: Array.from(tokenIds) };
+    const request = { sessionId: this.id, tokenIds: uint32s("tokenIds", tokenIds) };
     const { historyLength } = await this.#call(() => this.rpc.appendTokens(request, callOptions(signal)));
     return Number(historyLength);
   }
@@ -80,8 +86,8 @@ export class Session {
    * `lastResult` says how it ended.
    */
   async *generate(options: GenerateOptions): AsyncGenerator<number, void> {
-    const { signal, seed, ...rest } = options;
-    const request = { sessionId: this.id, ...rest, ...(seed === undefined ? {} : { seed: BigInt(seed) }) };
+    this.#checkOpen();
+    const request = generateRequest(this.id, options);
     const result: GenerateResult = {
       stopReason: "cancelled",
       generatedTokens: 0,
@@ -90,8 +96,7 @@ export class Session {
       droppedTokens: 0,
     };
     try {
-      this.#checkOpen();
-      for await (const { payload } of this.rpc.generate(request, callOptions(signal))) {
+      for await (const { payload } of this.rpc.generate(request, callOptions(options.signal))) {
         if (payload?.$case === "truncated") result.droppedTokens = Number(payload.value.droppedTokenCount);
         else if (payload?.$case === "tokenId") {
           result.generatedTokens++;
@@ -134,7 +139,7 @@ export class Session {
   }
 
   #checkOpen(): void {
-    if (this.#closed) throw new SessionClosed(this.id);
+    if (this.#closed) throw new SessionClosed(`session ${this.id} was closed; create another one`);
   }
 
   async #call<T>(send: () => Promise<T>): Promise<T> {
@@ -145,6 +150,20 @@ export class Session {
       throw typedError(error);
     }
   }
+}
+
+function generateRequest(
+  sessionId: string,
+  { maxTokens, seed, temperature, topP, topK }: GenerateOptions,
+): DeepPartial<GenerateRequest> {
+  return {
+    sessionId,
+    maxTokens: uint32("maxTokens", maxTokens),
+    ...(seed === undefined ? {} : { seed: uint64("seed", seed) }),
+    ...(temperature === undefined ? {} : { temperature }),
+    ...(topP === undefined ? {} : { topP }),
+    ...(topK === undefined ? {} : { topK: uint32("topK", topK) }),
+  };
 }
 
 function callOptions(signal: AbortSignal | undefined): { signal?: AbortSignal } {
