@@ -30,7 +30,7 @@ ${pageCss}</style>
 <p class="quiet">Every figure is recomputed from the turns of the report${runs.length === 1 ? "" : "s"}.</p>
 <noscript><p>The plots need JavaScript; the figures don't.</p></noscript>
 ${runs.length > 1 ? figuresTable([...worldFigures, ...measuredFigures, ...gateFigures], runs) : ""}
-${runs.map((run, i) => section(run, i, plots[i] ?? [])).join("\n")}
+${runs.map((run, i) => section(run, i, plots[i] ?? [], runs.length > 1)).join("\n")}
 <script type="application/json" id="plots">${JSON.stringify(plots).replaceAll("<", "\\u003c")}</script>
 <script>${uplotJs}</script>
 <script>${drawJs}</script>
@@ -39,20 +39,20 @@ ${runs.map((run, i) => section(run, i, plots[i] ?? [])).join("\n")}
 `;
 }
 
-function section(run: Recomputed, index: number, plots: readonly Plot[]): string {
+function section(run: Recomputed, index: number, plots: readonly Plot[], named: boolean): string {
   const { report } = run;
   const control = report.schema_version === 2 && report.config.control !== "none";
   return `<section>
-<h2>${escaped(run.file)}</h2>
+${named ? `<h2>${escaped(run.file)}</h2>` : ""}
 ${control ? `<p><strong>A negative control (${escaped(report.config.control)}): its work and latency gates must fail.</strong></p>` : ""}
 <ul class="gates">${gateNames.map((name) => gateCard(name, run)).join("")}</ul>
 <p>${escaped(agreement(run))}</p>
 ${differencesTable(run)}
 <div class="plots">${plots.map((plot, i) => figure(plot, index, i)).join("")}</div>
-<h3>Figures</h3>
-${figuresTable(measuredFigures, [run])}
-<h3>The world of this run</h3>
-${figuresTable(worldFigures, [run])}
+<div class="facts">
+<div><h3>Figures</h3>${figuresTable(measuredFigures, [run])}</div>
+<div><h3>The world of this run</h3>${figuresTable(worldFigures, [run])}</div>
+</div>
 ${bucketsTable(run)}
 </section>`;
 }

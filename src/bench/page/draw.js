@@ -35,7 +35,9 @@ function digits(value) {
 function elapsed(s) {
   if (s === 0) return "0";
   if (s < 120) return `${digits(s)} s`;
-  return s < 7200 ? `${digits(s / 60)} min` : `${digits(s / 3600)} h`;
+  if (s < 7200) return `${digits(s / 60)} min`;
+  const minutes = Math.round(s / 60) % 60;
+  return minutes === 0 ? `${Math.round(s / 3600)} h` : `${Math.floor(s / 3600)} h ${minutes}`;
 }
 
 /** Steps of the time axis that fall on whole minutes and hours. */
@@ -76,7 +78,7 @@ function draw(plot, place, width, colours) {
     height,
     scales: { x: { time: false }, y: { range: [0, longest > 0 ? longest * 1.08 : 1] } },
     axes: [
-      { ...axis, incrs: timeSteps, space: 70, values: (_, ticks) => ticks.map(elapsed) },
+      { ...axis, incrs: timeSteps, space: 52, values: (_, ticks) => ticks.map(elapsed) },
       {
         ...axis,
         size: 78,

@@ -23,6 +23,8 @@ const digits = 7;
 
 interface Field {
   label: string;
+  /** Whether thinning also keeps the highest of the neighbours, so that no outlier hides. */
+  peaks?: boolean;
   of(turn: OkTurn): number | null | undefined;
 }
 
@@ -32,7 +34,9 @@ export function plotsOf({ report, agg }: Recomputed): Plot[] {
   const ok: OkTurn[] = turns.filter((turn) => turn.ok);
   const medians = new Map(agg.buckets_10min.map((bucket) => [bucket.bucket_index, bucket.p50_latency_s]));
   const failedAt = turns.filter((turn) => !turn.ok).map((turn) => turn.t_relative_s);
-  const sessionsAt = ok
+  // The negative control opens a session every turn: marking each would only hide the curve.
+  const isControl = report.schema_version === 2 && report.config.control !== "none";
+  const sessionsAt = (isControl ? [] : ok)
     .filter((turn, i) => i > 0 && turn.session_index !== ok[i - 1]?.session_index)
     .map((turn) => turn.t_relative_s);
   const plot = (title: string, unit: Plot["unit"], ...fields: Field[]): Plot => ({
@@ -46,24 +50,28 @@ export function plotsOf({ report, agg }: Recomputed): Plot[] {
     plot(
       "Latency of a turn",
       "seconds",
-      { label: "latency", of: (turn) => turn.latency_s },
+      { label: "latency", peaks: true, of: (turn) => turn.latency_s },
       { label: "10-minute median", of: (turn) => medians.get(Math.floor(turn.t_relative_s / 600)) },
     ),
-    plot("Time to first token", "seconds", { label: "first token", of: (turn) => turn.ttft_s }),
+    plot("Time to first token", "seconds", { label: "first token", peaks: true, of: (turn) => turn.ttft_s }),
     plot(
       "KV cache",
       "bytes",
       { label: "live", of: (turn) => turn.kv_live_bytes },
       { label: "slab", of: (turn) => turn.kv_slab_bytes },
     ),
-    plot("Resident memory of the server", "bytes", { label: "resident", of: (turn) => turn.server_rss_bytes }),
+    plot("Resident memory of the server", "bytes", {
+      label: "resident",
+      peaks: true,
+      of: (turn) => turn.server_rss_bytes,
+    }),
     plot("History", "tokens", { label: "history", of: (turn) => turn.history_length }),
   ]
     .map((plot) => ({ ...plot, series: plot.series.filter(({ values }) => values.some((value) => value !== null)) }))
     .filter((plot) => plot.series.length > 0);
 }
 
-/** Every turn is a point; of a long run, neighbours become two: their median, and the highest so that none hides. */
+/** Every turn is a point; of a long run, neighbours become one, their median, with their peak where it matters. */
 function thinned(ok: readonly OkTurn[], fields: readonly Field[]): Pick<Plot, "x" | "series"> {
   const size = Math.ceil(ok.length / mostPoints);
   if (size <= 1) {
@@ -75,12 +83,11 @@ function thinned(ok: readonly OkTurn[], fields: readonly Field[]): Pick<Plot, "x
   const groups = Array.from({ length: Math.ceil(ok.length / size) }, (_, i) => ok.slice(i * size, (i + 1) * size));
   return {
     x: groups.map((group) => rounded(group[0]?.t_relative_s ?? 0)),
-    series: fields.flatMap(({ label, of }) => {
+    series: fields.flatMap(({ label, peaks, of }) => {
       const columns = groups.map((group) => group.map(of).filter((value) => typeof value === "number"));
-      return [
-        { label: `${label}, median of ${size}`, values: columns.map((c) => roundedOrNull(percentile(c, 0.5))) },
-        { label: `${label}, highest of ${size}`, values: columns.map((c) => roundedOrNull(percentile(c, 1))) },
-      ];
+      const series = (p: number) => columns.map((column) => roundedOrNull(percentile(column, p)));
+      const median = { label: `${label}, median of ${size}`, values: series(0.5) };
+      return peaks ? [median, { label: `${label}, highest of ${size}`, values: series(1) }] : [median];
     }),
   };
 }
