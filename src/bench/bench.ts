@@ -4,12 +4,11 @@ import { mkdirSync } from "node:fs";
 import { dirname } from "node:path";
 import { type ExitCode, exit } from "../cli/exit.ts";
 import { say } from "../cli/output.ts";
-import { formatDuration } from "../cli/units.ts";
 import { Client, type RuntimeInfo } from "../client/index.ts";
 import { resolveModel } from "../model/resolve.ts";
 import { loadTokenizer, type Tokenizer } from "../model/tokenizer.ts";
 import { Checkpoint } from "./checkpoint.ts";
-import { systemClock } from "./clock.ts";
+import { type Clock, systemClock } from "./clock.ts";
 import { exitCode } from "./gates.ts";
 import type { BenchOptions } from "./options.ts";
 import { OwnServer } from "./own-server.ts";
@@ -17,7 +16,7 @@ import { Progress } from "./progress.ts";
 import { RunRecord } from "./record.ts";
 import type { ConfigV2, ReportV2 } from "./report.ts";
 import { writeReport } from "./report-file.ts";
-import { run } from "./runner.ts";
+import { run, warmUp } from "./runner.ts";
 import { sourceCommit } from "./source-commit.ts";
 import { StopSignals } from "./stop-signals.ts";
 import { Walk } from "./walk.ts";
@@ -36,14 +35,17 @@ export interface BenchOutcome {
  * happens, a report is written.
  */
 export async function bench(options: BenchOptions): Promise<BenchOutcome> {
-  using stop = new StopSignals();
   mkdirSync(dirname(options.output), { recursive: true });
   const workload = options.workload === undefined ? builtInWorkload : await readWorkload(options.workload);
-  await using server = await ownServer(options, stop.signal);
+  await using server = await ownServer(options);
   const address = server?.address ?? options.address ?? "";
   using client = new Client(address);
-  const info = await runtimeInfo(client, address, stop.signal);
+  const info = await runtimeInfo(client, address);
   const tokenizer = tokenizerFor(options, info);
+
+  const newWalk = (clock: Clock, control: ConfigV2["control"]) =>
+    new Walk({ ...options, client, tokenizer, clock, workload, control, eosTokenIds: info.defaultEosTokenIds });
+  const warmUpTurns = await warmUp(newWalk(systemClock(), "none"), options.warmUpTurns, systemClock());
 
   const config: ConfigV2 = {
     grpc_address: address,
@@ -53,6 +55,7 @@ export async function bench(options: BenchOptions): Promise<BenchOutcome> {
     max_tokens: options.maxTokens,
     turns_target: options.turnsTarget,
     checkpoint_every_s: options.checkpointEveryS,
+    warm_up_turns: warmUpTurns,
     workload: workload.name,
     workload_messages: workload.messages.length,
     template: options.template,
@@ -60,30 +63,21 @@ export async function bench(options: BenchOptions): Promise<BenchOutcome> {
     own_server: server !== undefined,
   };
   const world = worldOf(info, sourceCommit(), commandLine(process.argv.slice(2)));
+  // Until here a signal simply ends the process; from here on it ends the run, in order.
+  using stop = new StopSignals();
   const clock = systemClock();
   const record = new RunRecord({ config, world, clock, loadAverage });
-  const report = () => record.report({ partial: true, abortReason: stop.received });
   const checkpoint = new Checkpoint({
     output: options.output,
     everyS: options.checkpointEveryS,
     clock,
-    report,
+    report: () => record.report({ partial: true, abortReason: stop.received }),
     warn: (message) => say(`kakeya: ${message}`),
   });
   checkpoint.write();
   stop.signal.addEventListener("abort", () => checkpoint.writeOrWarn());
 
-  const walk = new Walk({
-    client,
-    tokenizer,
-    clock,
-    workload,
-    template: options.template,
-    control: options.control,
-    eosTokenIds: info.defaultEosTokenIds,
-    maxTokens: options.maxTokens,
-    turnTimeoutS: options.turnTimeoutS,
-  });
+  const walk = newWalk(clock, options.control);
   let abortReason: string | null = null;
   {
     using progress = new Progress({
@@ -110,18 +104,17 @@ export async function bench(options: BenchOptions): Promise<BenchOutcome> {
   };
 }
 
-async function ownServer(options: BenchOptions, signal: AbortSignal): Promise<OwnServer | undefined> {
+async function ownServer(options: BenchOptions): Promise<OwnServer | undefined> {
   if (options.address !== undefined) return undefined;
   const logPath = `${options.output.replace(/\.json$/, "")}.server.log`;
-  const server = await OwnServer.start({ kakeya: options.kakeya, flags: options.serverFlags, logPath, signal });
+  const server = await OwnServer.start({ kakeya: options.kakeya, flags: options.serverFlags, logPath });
   say(`started a server of its own at ${server.address} (pid ${server.pid}, log ${logPath})`);
-  say(`${options.turnsTarget ?? "turns"} turns for ${formatDuration(options.durationS)}`);
   return server;
 }
 
-async function runtimeInfo(client: Client, address: string, signal: AbortSignal): Promise<RuntimeInfo> {
+async function runtimeInfo(client: Client, address: string): Promise<RuntimeInfo> {
   try {
-    return await client.runtimeInfo({ signal });
+    return await client.runtimeInfo();
   } catch (cause) {
     const why = cause instanceof Error ? cause.message : cause;
     throw new Error(
@@ -154,6 +147,7 @@ function secret(arg: string): string | undefined {
   return arg.startsWith("--token=") ? "--token=***" : undefined;
 }
 
-function exitCodeOf({ gates }: ReportV2, { received }: StopSignals, strict: boolean): ExitCode {
-  return received === null ? exitCode(gates, { strict }) : exit.interrupted;
+function exitCodeOf({ abort_reason, gates }: ReportV2, { received }: StopSignals, strict: boolean): ExitCode {
+  if (received !== null) return exit.interrupted;
+  return abort_reason === null ? exitCode(gates, { strict }) : exit.failure;
 }

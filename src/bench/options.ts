@@ -22,6 +22,8 @@ export interface BenchOptions extends RunOptions {
   tokenizer: string | undefined;
   maxTokens: number;
   turnTimeoutS: number;
+  /** Turns before the first recorded one. */
+  warmUpTurns: number;
   checkpointEveryS: number;
   /** Path of the report. */
   output: string;
@@ -45,6 +47,11 @@ export const serverFlags = {
 /** What bench and smoke both take. */
 export const runFlags = {
   "max-tokens": { type: "string", default: "64", description: "longest answer, in tokens" },
+  "warm-up": {
+    type: "string",
+    default: "12",
+    description: "turns before the recorded ones, in a session of their own, for 10 s at most",
+  },
   strict: { type: "boolean", default: false, description: "exit with 4 when the latency gate is inconclusive" },
   json: { type: "boolean", default: false, description: "print the aggregate and the gates as JSON" },
 } as const satisfies ArgsDef;
@@ -87,6 +94,7 @@ export function benchOptions(args: Values<typeof benchFlags>, kakeya: readonly s
     tokenizer: text(args.tokenizer),
     maxTokens: integer("max-tokens", String(args["max-tokens"]), 1, 2 ** 32 - 1),
     turnTimeoutS: positive("turn-timeout", text(args["turn-timeout"]) ?? ""),
+    warmUpTurns: integer("warm-up", String(args["warm-up"])),
     checkpointEveryS: positive("checkpoint-every", text(args["checkpoint-every"]) ?? ""),
     output: text(args.output) ?? `bench-${Math.floor(nowS)}.json`,
     workload: text(args.workload),

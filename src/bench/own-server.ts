@@ -10,8 +10,6 @@ export interface OwnServerOptions {
   flags: readonly string[];
   /** Where the server's log goes. */
   logPath: string;
-  /** Aborted while it starts: it is stopped, and `start` throws. */
-  signal: AbortSignal;
 }
 
 /** The server ended before it was ready; the message holds the end of its log. */
@@ -29,22 +27,14 @@ export class OwnServer implements AsyncDisposable {
   ) {}
 
   /** Resolves when the server says that it answers. The first start of a large model can take minutes. */
-  static async start({ kakeya, flags, logPath, signal }: OwnServerOptions): Promise<OwnServer> {
-    const command = [...kakeya, "serve", "--bind", "127.0.0.1:0", "--stop-with-stdin", ...flags];
-    const child = spawn(command, logPath);
-    const kill = () => child.kill();
-    signal.addEventListener("abort", kill);
-    try {
-      const address = await readyAddress(child.stdout);
-      if (address !== undefined) return new OwnServer(address, child.pid, child);
-      const code = await child.exited;
-      if (signal.aborted) throw new ServerFailed("interrupted while its server started");
-      throw new ServerFailed(
-        `its server ended with code ${code} before it was ready; its log is ${logPath}:\n${tail(logPath)}`,
-      );
-    } finally {
-      signal.removeEventListener("abort", kill);
-    }
+  static async start({ kakeya, flags, logPath }: OwnServerOptions): Promise<OwnServer> {
+    const child = spawn([...kakeya, "serve", "--bind", "127.0.0.1:0", "--stop-with-stdin", ...flags], logPath);
+    const address = await readyAddress(child.stdout);
+    if (address !== undefined) return new OwnServer(address, child.pid, child);
+    const code = await child.exited;
+    throw new ServerFailed(
+      `the server ended with code ${code} before it was ready; its log, ${logPath}:\n${tail(logPath)}`,
+    );
   }
 
   /** Stops it as SIGTERM does, and by force when that takes too long. */

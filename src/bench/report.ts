@@ -54,6 +54,8 @@ export interface ConfigV2 extends ConfigV1 {
   /** Stop after this many turns; null: only the duration ends the run. */
   turns_target: number | null;
   checkpoint_every_s: number;
+  /** Turns that ran before the first recorded one, in a session of their own. */
+  warm_up_turns: number;
   /** "built-in" or the path of the workload file. */
   workload: string;
   /** Messages in one rotation: the block of the latency gate's bootstrap. */

@@ -29,6 +29,27 @@ export interface RunParts {
   onTurn: (turn: TurnV2) => void;
 }
 
+/** The longest warm-up: a slow model's kernels are warm after a turn or two. */
+const longestWarmUpS = 10;
+
+/**
+ * Runs turns that nobody records, so that the first recorded ones don't measure how code is compiled and memory
+ * found; then closes their session. Answers how many ran. Throws when one fails: a run would be in vain.
+ */
+export async function warmUp(walk: Walk, turns: number, clock: Clock): Promise<number> {
+  const { signal } = new AbortController();
+  const endS = clock.nowS() + longestWarmUpS;
+  let ran = 0;
+  for (let now = clock.nowS(); ran < turns && now < endS; now = clock.nowS()) {
+    const turn = await walk.turn({ scheduledS: now, startedS: now }, signal);
+    if (turn?.ok === false)
+      throw new Error(`turn ${ran + 1} of the warm-up failed: ${turn.error_class}: ${turn.error_str}`);
+    ran++;
+  }
+  await walk.close();
+  return ran;
+}
+
 /** Fills `record`. Ends at the duration, at the last turn asked for, or when told to stop; errors of turns are data. */
 export async function run(options: RunOptions, parts: RunParts): Promise<void> {
   const { walk, record, checkpoint, clock, stop } = parts;

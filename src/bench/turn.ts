@@ -4,8 +4,8 @@ import type { Client, Session, StopReason } from "../client/index.ts";
 import type { Clock } from "./clock.ts";
 import type { OkTurnV2 } from "./report.ts";
 
-/** What a turn itself knows; when it was scheduled and what it said is its caller's. */
-export type MeasuredTurn = Omit<OkTurnV2, "session_index" | "message_index" | "scheduled_s">;
+/** What a turn itself knows; when it began and what was said is its caller's. */
+export type MeasuredTurn = Omit<OkTurnV2, "ok" | "t_relative_s" | "session_index" | "message_index" | "scheduled_s">;
 
 export interface TurnRequest {
   client: Client;
@@ -48,8 +48,6 @@ export async function measureTurn(request: TurnRequest): Promise<{ turn: Measure
   const info = await session.info({ signal });
   const { residentBytes } = await client.runtimeInfo({ signal });
   const turn: MeasuredTurn = {
-    ok: true,
-    t_relative_s: startedS,
     latency_s: endedS - startedS,
     append_s: appendedS - appendStartedS,
     ttft_s: gaps.firstS === null ? null : gaps.firstS - startedS,

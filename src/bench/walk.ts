@@ -57,21 +57,15 @@ export class Walk {
     using limit = new TimeLimit(this.#options.turnTimeoutS, signal);
     try {
       const turn = await this.#measure(message, at.startedS, limit.signal);
-      return { ...turn, session_index: this.#sessionIndex, ...place };
+      return { ok: true, ...place, session_index: this.#sessionIndex, t_relative_s: at.startedS, ...turn };
     } catch (error) {
       if (signal.aborted) return undefined;
       if (isSessionLost(error)) this.#session = undefined;
       // Whatever the failed turn left in the session is closed first; the control's history has none of it.
       if (this.#options.control === "none") this.#previous = this.#session === undefined ? "none" : "cut";
       const { error_class, error_str } = describe(limit.expired ?? error);
-      return {
-        ok: false,
-        t_relative_s: at.startedS,
-        error_class,
-        error_str,
-        session_index: this.#sessionIndex,
-        ...place,
-      };
+      const when = { ...place, session_index: this.#sessionIndex, t_relative_s: at.startedS };
+      return { ok: false, ...when, error_class, error_str };
     }
   }
 
