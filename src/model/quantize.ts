@@ -32,6 +32,11 @@ function padRows(rows: Float32Array, k: number): Float32Array {
   return padded;
 }
 
+/** A scale below float32's normal numbers has too few bits to divide by: such a block counts as zeros. */
+function normalOrZero(scale: number): number {
+  return Math.abs(scale) < 2 ** -126 ? 0 : Math.fround(scale);
+}
+
 // Both loops look for the largest magnitude among the bits of the floats, as integers: half again as fast as
 // comparing floats, and infinities and NaNs come out as the largest of all, so that the scale betrays them.
 
@@ -50,7 +55,7 @@ function quantize8(weights: Float32Array): QuantizedRows {
       largest = Math.max(unsigned, largest);
     }
     magnitudeBits[0] = largest;
-    const scale = Math.fround((magnitude[0] ?? 0) / 127);
+    const scale = normalOrZero((magnitude[0] ?? 0) / 127);
     const stepsPerUnit = scale === 0 ? 0 : 1 / scale;
     scales[block] = scale;
     for (let i = start; i < stop; i++) packed[i] = ((weights[i] ?? 0) * stepsPerUnit + 128.5) | 0;
@@ -77,7 +82,7 @@ function quantize4(weights: Float32Array): QuantizedRows {
       largest = turned >>> 0 > largest >>> 0 ? turned : largest;
     }
     extremeBits[0] = (largest >>> 1) | (largest << 31);
-    const scale = Math.fround((extreme[0] ?? 0) / -8);
+    const scale = normalOrZero((extreme[0] ?? 0) / -8);
     const stepsPerUnit = scale === 0 ? 0 : 1 / scale;
     scales[block] = scale;
     for (let i = start; i < stop; i += 2) {
