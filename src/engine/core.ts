@@ -19,6 +19,7 @@ export class EngineCore {
   constructor(
     private readonly memory: SlabMemory,
     private readonly decoder: Decoder,
+    private readonly vocabSize: number,
   ) {
     this.#pool = new Pool(memory.capacity);
   }
@@ -37,6 +38,11 @@ export class EngineCore {
   async append(id: SlabId, tokenIds: Uint32Array): Promise<SlabState> {
     const slab = this.#slab(id);
     const place = this.#pool.place(id);
+    if (tokenIds.length === 0) throw new RangeError("there are no tokens to append");
+    const outside = tokenIds.find((token) => token >= this.vocabSize);
+    if (outside !== undefined) {
+      throw new RangeError(`token id ${outside} is outside the vocabulary of ${this.vocabSize} tokens`);
+    }
     for (let done = 0; done < tokenIds.length; ) {
       const take = chunkLength(this.memory.geometry, slab.position, tokenIds.length - done);
       const chunk = { position: slab.position, tokenIds: tokenIds.subarray(done, done + take) };

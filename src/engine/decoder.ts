@@ -173,7 +173,10 @@ export class Decoder {
     const feeds: Record<string, Tensor> = {};
     const fetches: Record<string, Tensor> = {};
     for (let layer = 0; layer < layers; layer++) {
-      for (const [part, slabs] of [["k", this.memory.keys], ["v", this.memory.values]] as const) {
+      for (const [part, slabs] of [
+        ["k", this.memory.keys],
+        ["v", this.memory.values],
+      ] as const) {
         const all = slabs[layer];
         if (!all) throw new Error(`the slab memory has no layer ${layer}`);
         const view = all.subarray(first * size, (first + n) * size);

@@ -1,5 +1,5 @@
-import { type Checkpoint, openCheckpoint } from "../model/safetensors.ts";
 import { embeddingName } from "../model/graph.ts";
+import { type Checkpoint, openCheckpoint } from "../model/safetensors.ts";
 
 /**
  * Rows of the embedding table, read from the checkpoint as they are needed. A mapped table would become resident row
@@ -8,7 +8,10 @@ import { embeddingName } from "../model/graph.ts";
 export class Embedding {
   readonly #checkpoint: Checkpoint;
 
-  constructor(modelDir: string, private readonly hiddenSize: number) {
+  constructor(
+    modelDir: string,
+    private readonly hiddenSize: number,
+  ) {
     this.#checkpoint = openCheckpoint(modelDir);
   }
 

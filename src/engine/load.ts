@@ -55,5 +55,5 @@ export async function loadEngine(
     capacity: options.capacity,
     threads,
   };
-  return { core: new EngineCore(memory, decoder), info };
+  return { core: new EngineCore(memory, decoder, config.vocabSize), info };
 }

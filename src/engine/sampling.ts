@@ -36,7 +36,10 @@ function candidates(logits: Float32Array, limit: number): Uint32Array {
   const before = (a: number, b: number) => (logits[b] ?? 0) - (logits[a] ?? 0) || a - b;
   if (limit === 0 || limit >= ids.length) return ids.sort(before);
   const floor = logits.slice().sort()[logits.length - limit] ?? Number.NEGATIVE_INFINITY;
-  return ids.filter((id) => (logits[id] ?? 0) >= floor).sort(before).subarray(0, limit);
+  return ids
+    .filter((id) => (logits[id] ?? 0) >= floor)
+    .sort(before)
+    .subarray(0, limit);
 }
 
 const mask64 = (1n << 64n) - 1n;

@@ -18,7 +18,8 @@ export interface Geometry {
 
 /** @throws RangeError when sink is negative, window is below 1, or either is no integer. */
 export function geometry(sink: number, window: number): Geometry {
-  if (!Number.isSafeInteger(sink) || sink < 0) throw new RangeError(`sink must be an integer of 0 or more, not ${sink}`);
+  if (!Number.isSafeInteger(sink) || sink < 0)
+    throw new RangeError(`sink must be an integer of 0 or more, not ${sink}`);
   if (!Number.isSafeInteger(window) || window < 1) {
     throw new RangeError(`window must be an integer of 1 or more, not ${window}`);
   }

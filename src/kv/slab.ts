@@ -177,7 +177,9 @@ export class SlabMemory {
   }
 
   #emptySinkRows(layer: number, place: number): number[] {
-    return Array.from({ length: this.geometry.sink }, (_, row) => row).filter((row) => !this.#isLive(layer, place, row));
+    return Array.from({ length: this.geometry.sink }, (_, row) => row).filter(
+      (row) => !this.#isLive(layer, place, row),
+    );
   }
 
   /** Visits the sinks of each layer and head: where their originals lie, and where in the layer's keys they are. */

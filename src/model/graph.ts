@@ -66,12 +66,9 @@ export function buildGraph(
       );
     const addAndNorm = (sum: string, out: string, weight: string): string => {
       const next = at(`${out}.residual`);
-      writer.nodes(
-        "SkipSimplifiedLayerNormalization",
-        [residual, sum, norm(weight)],
-        [at(out), "", "", next],
-        { epsilon },
-      );
+      writer.nodes("SkipSimplifiedLayerNormalization", [residual, sum, norm(weight)], [at(out), "", "", next], {
+        epsilon,
+      });
       residual = next;
       return at(out);
     };
@@ -87,12 +84,9 @@ export function buildGraph(
     );
     writer.node("Reshape", [projected, writer.int64([0, 0, heads + 2 * kvHeads, headDim])], at("qkv.heads"));
     writer.node("Transpose", [at("qkv.heads")], at("qkv.byhead"), { perm: { ints: [0, 2, 1, 3] } });
-    writer.nodes(
-      "Split",
-      [at("qkv.byhead"), writer.int64([heads, kvHeads, kvHeads])],
-      [at("q"), at("k"), at("v")],
-      { axis: { int: 1 } },
-    );
+    writer.nodes("Split", [at("qkv.byhead"), writer.int64([heads, kvHeads, kvHeads])], [at("q"), at("k"), at("v")], {
+      axis: { int: 1 },
+    });
     const rotated = (part: "q" | "k", count: number): string => {
       let input = at(part);
       if (config.qkNorm) {

@@ -3,7 +3,9 @@ import fc from "fast-check";
 import { rotateKeys, writeAngles } from "../../src/kv/rotary.ts";
 
 const frequencies = Float64Array.from({ length: 16 }, (_, i) => 1e4 ** (-i / 16));
-const keys = fc.array(fc.float({ min: -4, max: 4, noNaN: true }), { minLength: 64, maxLength: 64 }).map((a) => Float32Array.from(a));
+const keys = fc
+  .array(fc.float({ min: -4, max: 4, noNaN: true }), { minLength: 64, maxLength: 64 })
+  .map((a) => Float32Array.from(a));
 
 test("angles at position 10,000,000 are as exact as at position 10", () => {
   fc.assert(

@@ -9,7 +9,10 @@ const frequencies = Float64Array.of(1, 0.1);
 
 /** What the model would compute for one token: a key and a value of every layer and head, told apart by their content. */
 function keyOf(position: number, layer: number, head: number, stream: number): Float32Array {
-  return Float32Array.from({ length: shape.headDim }, (_, i) => 1 + stream * 1000 + position + layer / 4 + head / 8 + i / 64);
+  return Float32Array.from(
+    { length: shape.headDim },
+    (_, i) => 1 + stream * 1000 + position + layer / 4 + head / 8 + i / 64,
+  );
 }
 
 /** Writes a chunk's rows as the graph does. */
@@ -17,16 +20,28 @@ function write(memory: SlabMemory, place: number, position: number, tokens: numb
   for (let t = 0; t < tokens; t++) {
     for (let layer = 0; layer < shape.layers; layer++) {
       for (let head = 0; head < shape.kvHeads; head++) {
-        const at = place * memory.slabElements + (head * memory.geometry.rows + rowOf(memory.geometry, position + t)) * shape.headDim;
+        const at =
+          place * memory.slabElements +
+          (head * memory.geometry.rows + rowOf(memory.geometry, position + t)) * shape.headDim;
         const row = keyOf(position + t, layer, head, stream);
         memory.keys[layer]?.set(row, at);
-        memory.values[layer]?.set(row.map((x) => -x), at);
+        memory.values[layer]?.set(
+          row.map((x) => -x),
+          at,
+        );
       }
     }
   }
 }
 
-function rowAt(slabs: Float32Array[], memory: SlabMemory, place: number, layer: number, head: number, row: number): number[] {
+function rowAt(
+  slabs: Float32Array[],
+  memory: SlabMemory,
+  place: number,
+  layer: number,
+  head: number,
+  row: number,
+): number[] {
   const at = place * memory.slabElements + (head * memory.geometry.rows + row) * shape.headDim;
   return Array.from(slabs[layer]?.subarray(at, at + shape.headDim) ?? []);
 }

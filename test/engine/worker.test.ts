@@ -1,0 +1,159 @@
+import { afterAll, describe, expect, test } from "bun:test";
+import { type Engine, EngineCrashed, greedy } from "../../src/engine/engine.ts";
+import { openEngine } from "../../src/engine/open.ts";
+import { modelDir } from "./models.ts";
+
+const options = { model: modelDir("kakeya-tiny"), quantization: "q8", sink: 4, window: 64, capacity: 3 } as const;
+
+/** An engine and its real worker, caught as it is started, so that a test can kill it. */
+async function openWithWorker(): Promise<{ engine: Engine; worker: Worker }> {
+  const Real = globalThis.Worker;
+  let caught: Worker | undefined;
+  globalThis.Worker = class extends Real {
+    constructor(...args: ConstructorParameters<typeof Worker>) {
+      super(...args);
+      caught = this;
+    }
+  };
+  try {
+    const engine = await openEngine(options);
+    if (!caught) throw new Error("no worker was started");
+    return { engine, worker: caught };
+  } finally {
+    globalThis.Worker = Real;
+  }
+}
+
+/** What a promise was rejected with. (bun:test's `rejects` waits without letting the worker's answers in.) */
+async function failure(promise: Promise<unknown>): Promise<Error> {
+  try {
+    await promise;
+  } catch (error) {
+    if (error instanceof Error) return error;
+  }
+  throw new Error("nothing was refused");
+}
+
+describe("an engine in its worker", () => {
+  const opened = openEngine(options);
+  afterAll(async () => (await opened).close());
+
+  test("says what it runs", async () => {
+    const { info } = await opened;
+    expect(info).toMatchObject({
+      modelId: "kakeya-tiny",
+      architecture: "Qwen3ForCausalLM",
+      vocabSize: 2048,
+      sink: 4,
+      window: 64,
+      block: 32,
+      quantization: "q8",
+      exact: true,
+      kvBytesPerToken: 6 * 2 * 32 * 4 * 2,
+      eosTokenIds: [2047],
+      capacity: 3,
+    });
+    expect(info.fingerprint).toMatch(/^[0-9a-f]{64}$/);
+    expect(info.kvSlabBytes).toBe(100 * info.kvBytesPerToken + 6 * 2 * 4 * 32 * 4);
+  });
+
+  test("counts what it holds and what it ran, past the window", async () => {
+    const engine = await opened;
+    const slab = await engine.createSlab();
+    const state = await engine.append(
+      slab,
+      Uint32Array.from({ length: 150 }, (_, i) => i),
+    );
+    expect(state).toEqual({
+      position: 150,
+      minRows: 68,
+      maxRows: 68,
+      liveBytes: 68 * engine.info.kvBytesPerToken,
+      computedTokens: 150,
+    });
+    const [next] = await engine.decode([{ slab, sampling: greedy }]);
+    expect(next?.state.position).toBe(151);
+    expect(await engine.state(slab)).toEqual({ ...state, position: 151, computedTokens: 151 });
+    await engine.freeSlab(slab);
+  });
+
+  test("a damaged row shows in the counts", async () => {
+    const engine = await opened;
+    const slab = await engine.createSlab();
+    await engine.append(slab, Uint32Array.of(1, 2, 3, 4, 5));
+    await engine.corrupt(slab);
+    expect(await engine.state(slab)).toMatchObject({ minRows: 4, maxRows: 5 });
+    await engine.freeSlab(slab);
+  });
+
+  test("refuses by name what it can't do, and goes on", async () => {
+    const engine = await opened;
+    const slabs = await Promise.all([engine.createSlab(), engine.createSlab(), engine.createSlab()]);
+    expect((await failure(engine.createSlab())).message).toContain("all 3 slabs are in use");
+    expect((await failure(engine.decode([{ slab: slabs[0] ?? 0, sampling: greedy }]))).message).toContain(
+      "holds no token",
+    );
+    expect((await failure(engine.append(slabs[0] ?? 0, Uint32Array.of(2048)))).message).toContain("token id 2048");
+    expect((await failure(engine.append(slabs[0] ?? 0, new Uint32Array(0)))).message).toContain("no tokens");
+    expect((await failure(engine.append(999, Uint32Array.of(1)))).message).toContain("there is no slab 999");
+    expect((await engine.append(slabs[0] ?? 0, Uint32Array.of(7))).position).toBe(1);
+    for (const slab of slabs) await engine.freeSlab(slab);
+  });
+
+  test("the same seed and history give the same sampled ids; another seed gives others", async () => {
+    const engine = await opened;
+    const run = async (seed: bigint): Promise<number[]> => {
+      const slab = await engine.createSlab();
+      await engine.append(slab, Uint32Array.of(400, 500, 600));
+      const ids: number[] = [];
+      for (let i = 0; i < 40; i++) {
+        const sampling = { temperature: 5, topK: 0, topP: 1, seed };
+        ids.push((await engine.decode([{ slab, sampling }]))[0]?.tokenId ?? -1);
+      }
+      await engine.freeSlab(slab);
+      return ids;
+    };
+    const [first, again, other] = [await run(1n), await run(1n), await run(2n)];
+    expect(again).toEqual(first);
+    expect(other).not.toEqual(first);
+  });
+});
+
+describe("an engine whose worker dies", () => {
+  test("fails the calls in flight and all later ones as crashed; the process lives and can open another", async () => {
+    const { engine, worker } = await openWithWorker();
+    const slab = await engine.createSlab();
+    worker.postMessage(null); // no message of ours: the handler throws, uncaught
+    const inFlight = engine.append(
+      slab,
+      Uint32Array.from({ length: 5000 }, () => 1),
+    );
+    expect(await failure(inFlight)).toBeInstanceOf(EngineCrashed);
+    expect(await failure(engine.state(slab))).toBeInstanceOf(EngineCrashed);
+    await engine.close();
+    const next = await openEngine(options);
+    expect(await next.createSlab()).toBeGreaterThan(0);
+    await next.close();
+  });
+
+  test("a worker that is terminated is noticed as well", async () => {
+    const { engine, worker } = await openWithWorker();
+    const inFlight = engine.append(
+      await engine.createSlab(),
+      Uint32Array.from({ length: 5000 }, () => 1),
+    );
+    worker.terminate();
+    expect(await failure(inFlight)).toBeInstanceOf(EngineCrashed);
+  });
+
+  test("a model that can't be loaded is the caller's error, not a crash", async () => {
+    expect((await failure(openEngine({ ...options, model: "/no/such/model" }))).message).toContain("/no/such/model");
+  });
+});
+
+test("an engine that was closed says so", async () => {
+  const engine = await openEngine(options);
+  await engine.close();
+  await engine.close();
+  expect((await failure(engine.createSlab())).message).toContain("the engine is closed");
+});
