@@ -36,5 +36,5 @@ function full(path: string, problem: string, cause?: Error): ModelError {
 }
 
 function megabytes(bytes: number): string {
-  return `${Math.ceil(bytes / 1e6)} MB`;
+  return `${(bytes / 1e6).toFixed(1)} MB`;
 }
