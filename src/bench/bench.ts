@@ -39,7 +39,7 @@ export async function bench(options: BenchOptions): Promise<BenchOutcome> {
   const workload = options.workload === undefined ? builtInWorkload : await readWorkload(options.workload);
   await using server = await ownServer(options);
   const address = server?.address ?? options.address ?? "";
-  using client = new Client(address);
+  using client = new Client(address, options.token === undefined ? {} : { token: options.token });
   const info = await runtimeInfo(client, address);
   const tokenizer = tokenizerFor(options, info);
 

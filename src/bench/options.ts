@@ -44,12 +44,15 @@ export const serverFlags = {
   threads: { type: "string", description: "threads of the engine (default: serve's)" },
 } as const satisfies ArgsDef;
 
+/** Turns of a smoke whose spacing is not given. */
+const smokeTurns = 60;
+
 /** What bench and smoke both take. */
-export const runFlags = {
+const runFlags = {
   "max-tokens": { type: "string", default: "64", description: "longest answer, in tokens" },
   "warm-up": {
     type: "string",
-    default: "12",
+    default: "60",
     description: "turns before the recorded ones, in a session of their own, for 10 s at most",
   },
   strict: { type: "boolean", default: false, description: "exit with 4 when the latency gate is inconclusive" },
@@ -57,8 +60,8 @@ export const runFlags = {
 } as const satisfies ArgsDef;
 
 export const benchFlags = {
-  duration: { type: "string", default: "4h", description: "length of the run" },
-  "turn-spacing": { type: "string", default: "30s", description: "from one turn's start to the next one's; 0: none" },
+  duration: { type: "string", default: "14400", description: "length of the run" },
+  "turn-spacing": { type: "string", default: "30", description: "from one turn's start to the next one's; 0: none" },
   turns: { type: "string", description: "stop after so many turns" },
   address: { type: "string", description: "a running server, host:port or unix:/path (default: starts its own)" },
   token: { type: "string", description: "bearer token for --address (default: KAKEYA_TOKEN)" },
@@ -73,6 +76,16 @@ export const benchFlags = {
   ...serverFlags,
 } as const satisfies ArgsDef;
 
+export const smokeFlags = {
+  duration: { type: "string", default: "30m", description: "length of the run" },
+  "turn-spacing": {
+    type: "string",
+    description: `from one turn's start to the next one's (default: duration/${smokeTurns})`,
+  },
+  ...runFlags,
+  ...serverFlags,
+} as const satisfies ArgsDef;
+
 /** Values as citty gives them. */
 type Values<T extends ArgsDef> = { [K in keyof T]?: string | boolean | undefined };
 
@@ -82,9 +95,12 @@ export function benchOptions(args: Values<typeof benchFlags>, kakeya: readonly s
   if (address !== undefined && passedOn.length > 0) {
     throw new UsageError(`${passedOn[0]} is for the server that bench starts; with --address, give it to that server`);
   }
+  if (address === undefined && args.token !== undefined) {
+    throw new UsageError("--token is for the server at --address, and there is no --address");
+  }
   return {
-    durationS: duration("duration", text(args.duration) ?? ""),
-    turnSpacingS: duration("turn-spacing", text(args["turn-spacing"]) ?? ""),
+    durationS: duration("duration", valueOf("duration", args)),
+    turnSpacingS: duration("turn-spacing", valueOf("turn-spacing", args)),
     turnsTarget: args.turns === undefined ? null : integer("turns", String(args.turns), 1),
     address,
     token: text(args.token) ?? text(process.env.KAKEYA_TOKEN),
@@ -92,16 +108,32 @@ export function benchOptions(args: Values<typeof benchFlags>, kakeya: readonly s
     serverFlags: passedOn,
     model: text(args.model),
     tokenizer: text(args.tokenizer),
-    maxTokens: integer("max-tokens", String(args["max-tokens"]), 1, 2 ** 32 - 1),
-    turnTimeoutS: positive("turn-timeout", text(args["turn-timeout"]) ?? ""),
-    warmUpTurns: integer("warm-up", String(args["warm-up"])),
-    checkpointEveryS: positive("checkpoint-every", text(args["checkpoint-every"]) ?? ""),
+    maxTokens: integer("max-tokens", valueOf("max-tokens", args), 1, 2 ** 32 - 1),
+    turnTimeoutS: positive("turn-timeout", valueOf("turn-timeout", args)),
+    warmUpTurns: integer("warm-up", valueOf("warm-up", args)),
+    checkpointEveryS: positive("checkpoint-every", valueOf("checkpoint-every", args)),
     output: text(args.output) ?? `bench-${Math.floor(nowS)}.json`,
     workload: text(args.workload),
-    template: oneOf("template", String(args.template), templateNames),
-    control: oneOf("control", String(args.control), ["none", "reprefill"]),
+    template: oneOf("template", valueOf("template", args), templateNames),
+    control: oneOf("control", valueOf("control", args), ["none", "reprefill"]),
     strict: args.strict === true,
   };
+}
+
+type FlagWithDefault = {
+  [K in keyof typeof benchFlags]: (typeof benchFlags)[K] extends { type: "string"; default: string } ? K : never;
+}[keyof typeof benchFlags];
+
+function valueOf(name: FlagWithDefault, args: Values<typeof benchFlags>): string {
+  return text(args[name]) ?? benchFlags[name].default;
+}
+
+/** A bench of a server of its own, whose report and log stay in results/. */
+export function smokeOptions(args: Values<typeof smokeFlags>, kakeya: readonly string[], nowS: number): BenchOptions {
+  const durationS = duration("duration", text(args.duration) ?? smokeFlags.duration.default);
+  const spacing = text(args["turn-spacing"]) ?? String(durationS / smokeTurns);
+  const output = `results/smoke-${Math.floor(nowS)}.json`;
+  return benchOptions({ ...args, "turn-spacing": spacing, output }, kakeya, nowS);
 }
 
 /** As `serve` takes them: only those that were given. */
