@@ -99,8 +99,8 @@ export function benchOptions(args: Values<typeof benchFlags>, kakeya: readonly s
     throw new UsageError("--token is for the server at --address, and there is no --address");
   }
   return {
-    durationS: duration("duration", valueOf("duration", args)),
-    turnSpacingS: duration("turn-spacing", valueOf("turn-spacing", args)),
+    durationS: duration("duration", given("duration", args)),
+    turnSpacingS: duration("turn-spacing", given("turn-spacing", args)),
     turnsTarget: args.turns === undefined ? null : integer("turns", String(args.turns), 1),
     address,
     token: text(args.token) ?? text(process.env.KAKEYA_TOKEN),
@@ -108,14 +108,14 @@ export function benchOptions(args: Values<typeof benchFlags>, kakeya: readonly s
     serverFlags: passedOn,
     model: text(args.model),
     tokenizer: text(args.tokenizer),
-    maxTokens: integer("max-tokens", valueOf("max-tokens", args), 1, 2 ** 32 - 1),
-    turnTimeoutS: positive("turn-timeout", valueOf("turn-timeout", args)),
-    warmUpTurns: integer("warm-up", valueOf("warm-up", args)),
-    checkpointEveryS: positive("checkpoint-every", valueOf("checkpoint-every", args)),
+    maxTokens: integer("max-tokens", given("max-tokens", args), 1, 2 ** 32 - 1),
+    turnTimeoutS: positive("turn-timeout", given("turn-timeout", args)),
+    warmUpTurns: integer("warm-up", given("warm-up", args)),
+    checkpointEveryS: positive("checkpoint-every", given("checkpoint-every", args)),
     output: text(args.output) ?? `bench-${Math.floor(nowS)}.json`,
     workload: text(args.workload),
-    template: oneOf("template", valueOf("template", args), templateNames),
-    control: oneOf("control", valueOf("control", args), ["none", "reprefill"]),
+    template: oneOf("template", given("template", args), templateNames),
+    control: oneOf("control", given("control", args), ["none", "reprefill"]),
     strict: args.strict === true,
   };
 }
@@ -124,7 +124,7 @@ type FlagWithDefault = {
   [K in keyof typeof benchFlags]: (typeof benchFlags)[K] extends { type: "string"; default: string } ? K : never;
 }[keyof typeof benchFlags];
 
-function valueOf(name: FlagWithDefault, args: Values<typeof benchFlags>): string {
+function given(name: FlagWithDefault, args: Values<typeof benchFlags>): string {
   return text(args[name]) ?? benchFlags[name].default;
 }
 
