@@ -1,6 +1,7 @@
 import { parseArgs } from "node:util";
 import { embedModel } from "./build/model-plugin.ts";
 import { embedOnnxRuntime } from "./build/onnxruntime-plugin.ts";
+import { bundleLong } from "./build/protobufjs-plugin.ts";
 
 const targets = ["linux-x64", "linux-arm64", "darwin-arm64"] as const;
 type Target = (typeof targets)[number];
@@ -31,7 +32,7 @@ async function compile(target: Target, outfile: string): Promise<void> {
     // which the naming does; without it the worker would be in engine/ and not be found.
     entrypoints: ["src/main.ts", "src/engine/worker.ts"],
     naming: { entry: "[name].[ext]" },
-    plugins: [embedOnnxRuntime(platform, arch), embedModel(`${import.meta.dir}/models/kakeya-tiny`)],
+    plugins: [embedOnnxRuntime(platform, arch), embedModel(`${import.meta.dir}/models/kakeya-tiny`), bundleLong],
     format: "esm",
     splitting: true, // so that --version and --help load next to nothing
     minify: true,
