@@ -33,6 +33,6 @@ export function headerLength(bytes: bigint): Uint8Array {
   return length;
 }
 
-export function float32Tensor(shape: number[], values: Iterable<number>): FileTensor {
-  return { dtype: "F32", shape, bytes: new Uint8Array(Float32Array.from(values).buffer) };
+export function float32Tensor(shape: number[], values: ArrayLike<number>): FileTensor {
+  return { dtype: "F32", shape, bytes: new Uint8Array(new Float32Array(values).buffer) };
 }

@@ -37,7 +37,7 @@ function randomMatrix(rows: number, k: number, seed: number): { shape: number[];
 }
 
 const float32At = (file: Buffer, offset: number, count: number): Float32Array =>
-  new Float32Array(Uint8Array.from(file.subarray(offset, offset + 4 * count)).buffer);
+  new Float32Array(file.buffer.slice(file.byteOffset + offset, file.byteOffset + offset + 4 * count));
 
 function stacked(a: { values: Float32Array }, b: { values: Float32Array }): Float32Array {
   const all = new Float32Array(a.values.length + b.values.length);
