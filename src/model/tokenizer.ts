@@ -27,8 +27,8 @@ export function loadTokenizer(dir: string, modelVocabSize?: number): Tokenizer {
   if (json === undefined) {
     throw new ModelError(file, "is missing", "Give a directory with the model's tokenizer.json (fast tokenizers only)");
   }
-  const library = construct(file, json, readJsonFile(join(dir, "tokenizer_config.json")) ?? {});
   if (modelVocabSize !== undefined) requireVocabularyFits(file, json, modelVocabSize);
+  const library = construct(file, json, readJsonFile(join(dir, "tokenizer_config.json")) ?? {});
 
   const decode = (ids: ArrayLike<number>): string => {
     const known = Array.from(ids).filter((id) => library.id_to_token(id) !== undefined);
