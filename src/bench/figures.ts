@@ -30,6 +30,10 @@ export const worldFigures: readonly Figure[] = [
   { label: "load at end", text: (run) => world(run, (w) => loads(w.load_average_end)) },
   { label: "server", text: ({ report }) => serverOf(report) },
   { label: "workload", text: ({ report }) => workloadOf(report) },
+  {
+    label: "warm-up turns",
+    text: ({ report }) => (report.schema_version === 2 ? `${report.config.warm_up_turns}` : none),
+  },
   { label: "control", text: ({ report }) => (report.schema_version === 2 ? report.config.control : none) },
   { label: "command", text: (run) => world(run, (w) => w.command_line.join(" ")) },
 ];

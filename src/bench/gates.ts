@@ -41,7 +41,7 @@ export function judgeReport(report: Report): Gates {
 export function judge(turns: readonly Turn[], { world, rotation }: GateContext): Gates {
   const ok: OkTurn[] = turns.filter((turn) => turn.ok);
   return {
-    memory: memoryGate(ok, rotation, world),
+    memory: memoryGate(ok, world),
     work: workGate(turns),
     latency: latencyGate(ok, rotation),
     invariants: invariantsGate(ok),

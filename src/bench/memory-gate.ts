@@ -13,9 +13,9 @@ export type MemoryWorld = Pick<World, "sink" | "window" | "kv_bytes_per_token">;
  * smaller. One wrong byte fails; a missing value, or nothing but zeros, is inconclusive, unless a turn is wrong.
  * The other part, resident memory, needs a run of hours; a shorter one is not held against it.
  */
-export function memoryGate(ok: readonly OkTurn[], rotation: number, world: MemoryWorld | null): Gate {
+export function memoryGate(ok: readonly OkTurn[], world: MemoryWorld | null): Gate {
   const counted = countedBytes(ok, world);
-  const resident = residentMemory(ok, rotation);
+  const resident = residentMemory(ok);
   const verdict = worst([counted.verdict, resident.verdict]);
   const decisive = [counted, resident].filter((part) => part.verdict === verdict);
   return {

@@ -8,6 +8,8 @@ const climbPercentPerHour = 1;
 const warmUpShare = 1 / 4;
 const shortestWarmUpS = 600;
 const shortestJudgedS = 3600;
+/** Resident memory moves in steps and stays: neighbouring turns say nearly the same, so the blocks are long. */
+const blocks = 10;
 
 /**
  * Passes when the 95% interval of the slope of `server_rss_bytes` lies below +1% an hour (shrinking is no leak),
@@ -18,7 +20,7 @@ const shortestJudgedS = 3600;
  * mostly noise, so a run with less than that after warm-up is not judged: it passes, `rss_judged` is false, and
  * the reason says so. That leaves the counted bytes, exact on any run, to decide.
  */
-export function residentMemory(ok: readonly OkTurn[], rotation: number): Gate {
+export function residentMemory(ok: readonly OkTurn[]): Gate {
   const timeS = columnOf(ok, (turn) => turn.t_relative_s);
   const rss = columnOf(ok, (turn) => turn.server_rss_bytes);
   const missing = ok.length - rss.length;
@@ -29,7 +31,9 @@ export function residentMemory(ok: readonly OkTurn[], rotation: number): Gate {
   const warm = timeS.findIndex((t) => t - startS >= warmUpS);
   const typical = percentile(rss.subarray(warm), 0.5) ?? 0;
   const enough = missing === 0 && judgedS >= shortestJudgedS && typical > 0;
-  const slope = enough ? trend({ x: timeS.subarray(warm), y: rss.subarray(warm) }, rotation) : null;
+  const slope = enough
+    ? trend({ x: timeS.subarray(warm), y: rss.subarray(warm) }, Math.ceil((rss.length - warm) / blocks))
+    : null;
   const percentPerHour = (perS: number) => (perS / typical) * 3600 * 100;
   const numbers = {
     rss_judged: slope !== null,

@@ -35,13 +35,15 @@ function parseJson(text: string): unknown {
   }
 }
 
-/** The first error of a field; "if" errors only repeat the one of their branch. */
-function describe(errors: ErrorObject[], value: unknown): string {
+/** The first error that names a field; "if" errors only repeat the one of their branch. */
+function describe(errors: readonly ErrorObject[], value: unknown): string {
   const error = errors.find((e) => e.keyword !== "if");
   if (error === undefined) return "not a bench report";
-  const found = JSON.stringify(at(value, error.instancePath)) ?? "missing";
-  const shown = found.length > 60 ? `${found.slice(0, 60)}...` : found;
-  return `${error.instancePath || "/"} ${error.message}, is ${shown}`;
+  const { keyword, instancePath, params } = error;
+  if (keyword === "required") return `${instancePath}/${params.missingProperty} is missing`;
+  const rule = keyword === "type" ? `must be ${String(params.type).replace(",", " or ")}` : error.message;
+  const found = JSON.stringify(at(value, instancePath));
+  return `${instancePath} ${rule}, is ${found.length > 60 ? `${found.slice(0, 60)}...` : found}`;
 }
 
 /** The value a JSON Pointer (RFC 6901) leads to. */

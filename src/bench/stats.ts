@@ -42,29 +42,32 @@ const replicates = 1000;
 const seed = 0x6b616b65;
 /** All pairs of so many points are 7,140 slopes, so that 1000 replicates take a fraction of a second. */
 const mostPoints = 120;
-const fewestWholeRotations = 20;
+const fewestWholePeriods = 20;
 
 /**
  * The Theil-Sen slope (the median slope over all pairs of points; Sen, JASA 63, 1968) with a 95% interval
- * from a moving-block bootstrap of its residuals (Künsch, Ann. Stat. 17, 1989). A block is one rotation of the
- * workload, so that each holds every message once and the differences between messages don't widen the interval.
+ * from a moving-block bootstrap of its residuals (Künsch, Ann. Stat. 17, 1989). A block is `period` neighbouring points (at
+ * most a third of all), so that what repeats with that period, or lasts no longer, is in each block alike.
  *
- * A long series is thinned first: runs of neighbouring points become their median, whole rotations at a time
+ * A long series is thinned first: runs of neighbouring points become their median, whole periods at a time
  * where that leaves enough points. The slope of the medians estimates the same trend, every point still counts,
  * and the cost stays linear in the series' length.
  *
  * Null when fewer than three points have different x.
  */
-export function trend(series: Series, rotation: number): Trend | null {
-  const size = thinningSize(series.x.length, rotation);
+export function trend(series: Series, period: number): Trend | null {
+  const size = thinningSize(series.x.length, period);
   const points = thin(series, size);
   const n = points.x.length;
   if (new Set(points.x).size < 3) return null;
 
   const pairs = new Pairs(points.x);
   const slope = pairs.medianSlope(points.y);
-  const residuals = points.y.map((y, i) => y - slope * (points.x[i] ?? 0));
-  const block = Math.max(1, Math.min(Math.ceil(rotation / size), Math.floor(n / 3)));
+  const block = Math.max(1, Math.min(Math.ceil(period / size), Math.floor(n / 3)));
+  const residuals = inflated(
+    points.y.map((y, i) => y - slope * (points.x[i] ?? 0)),
+    n / block,
+  );
 
   const random = splitMix32(seed);
   const slopes = new Float64Array(replicates);
@@ -84,11 +87,21 @@ export function trend(series: Series, rotation: number): Trend | null {
   return { slope, low: Math.min(low, slope), high: Math.max(high, slope) };
 }
 
+/**
+ * Residuals of a fitted line are smaller than the errors they stand for. With few blocks that would make the interval
+ * too narrow by a third; the usual correction for two fitted parameters restores it.
+ */
+function inflated(residuals: Float64Array, blocks: number): Float64Array {
+  const centre = percentile(residuals, 0.5) ?? 0;
+  const factor = Math.sqrt(blocks / (blocks - 2));
+  return residuals.map((residual) => (residual - centre) * factor);
+}
+
 /** How many neighbours become one point. */
-function thinningSize(n: number, rotation: number): number {
+function thinningSize(n: number, period: number): number {
   const size = Math.max(1, Math.ceil(n / mostPoints));
-  const wholeRotations = Math.ceil(size / rotation) * rotation;
-  return size > 1 && n / wholeRotations >= fewestWholeRotations ? wholeRotations : size;
+  const wholePeriods = Math.ceil(size / period) * period;
+  return size > 1 && n / wholePeriods >= fewestWholePeriods ? wholePeriods : size;
 }
 
 /** Each run of `size` neighbours as (mean x, median y); a short run at the end joins the one before it. */
