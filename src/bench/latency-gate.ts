@@ -14,9 +14,9 @@ const fewestEndTurns = 5;
 /**
  * Takes each turn's latency per emitted token: decoding is nearly all of a turn's time, and a turn's few user tokens
  * cost one step however many they are. The drift is the Theil-Sen slope times the run's span, in percent of the
- * median at the start, with a 95% moving-block bootstrap interval (see `trend`); a block is one rotation of the workload, which holds every message
- * once. Start and end are the first and
- * the last 10 minutes; at most a quarter of the run, at least 5 turns.
+ * median at the start, with a 95% moving-block bootstrap interval (see `trend`); a block is one rotation of the
+ * workload, which holds every message once. Start and end are the first and the last 10 minutes; at most a quarter
+ * of the run, at least 5 turns.
  *
  * - pass: the whole interval lies within +-10%, and the median at the end is below 1.5 x that at the start (the
  *   slope is robust, so a late jump alone would not move it);

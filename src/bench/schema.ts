@@ -41,9 +41,9 @@ function describe(errors: readonly ErrorObject[], value: unknown): string {
   if (error === undefined) return "not a bench report";
   const { keyword, instancePath, params } = error;
   if (keyword === "required") return `${instancePath}/${params.missingProperty} is missing`;
-  const rule = keyword === "type" ? `must be ${String(params.type).replace(",", " or ")}` : error.message;
+  const rule = keyword === "const" ? `must be ${JSON.stringify(params.allowedValue)}` : error.message;
   const found = JSON.stringify(at(value, instancePath));
-  return `${instancePath} ${rule}, is ${found.length > 60 ? `${found.slice(0, 60)}...` : found}`;
+  return `${instancePath} ${rule?.replace(",", " or ")}, is ${found.length > 60 ? `${found.slice(0, 60)}...` : found}`;
 }
 
 /** The value a JSON Pointer (RFC 6901) leads to. */
