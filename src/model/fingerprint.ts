@@ -16,10 +16,6 @@ export function describeConfig(config: ModelConfig): string {
 export class TensorDigests {
   readonly #hashes = new Map<string, Hash>();
 
-  has(name: string): boolean {
-    return this.#hashes.has(name);
-  }
-
   /** What the bytes of a tensor must be shown to, from its first to its last; nothing for one already seen. */
   watch(name: string): ((bytes: Uint8Array) => void) | undefined {
     if (this.#hashes.has(name)) return undefined;

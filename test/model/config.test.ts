@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { writeFileSync } from "node:fs";
+import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { readConfig } from "../../src/model/config.ts";
 import { scratchDir } from "./scratch.ts";
@@ -146,6 +146,12 @@ describe("A config.json is refused, by file, field, value and remedy, when it", 
   test("is not there", () => {
     using scratch = scratchDir();
     expect(() => readConfig(scratch.path)).toThrow(/config\.json: is missing\. Give the directory of a Hugging Face/);
+  });
+
+  test("can't be read", () => {
+    using scratch = scratchDir();
+    mkdirSync(join(scratch.path, "config.json"));
+    expect(() => readConfig(scratch.path)).toThrow(/config\.json: can't be read: .*EISDIR/);
   });
 
   test("is no JSON, or no object", () => {

@@ -75,8 +75,7 @@ describe("A model is refused, with what to do, when", () => {
     );
   });
 
-  test.each(["./nowhere", "/nowhere/at/all", "a/b/c", "..", "x/..", ""])("%p is no directory and no id", (path) => {
-    if (path === "..") return expect(resolveModel(path, {}).modelId).not.toBe("..");
+  test.each(["./nowhere", "/nowhere/at/all", "a/b/c", "x/..", ""])("%p is no directory and no id", (path) => {
     expect(() => resolveModel(path, {})).toThrow(/is no such directory\. Give a directory, or a Hugging Face id/);
   });
 
