@@ -1,3 +1,4 @@
+import { renameSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { embedModel } from "./build/model-plugin.ts";
 import { embedOnnxRuntime } from "./build/onnxruntime-plugin.ts";
@@ -18,7 +19,10 @@ for (const target of chosen) {
   }
   const startedAt = performance.now();
   const outfile = `dist/kakeya${target === here ? "" : `-${target}`}`;
-  await compile(target, outfile);
+  // Renamed into place when whole: the one before it may be running, or another build may be under way.
+  const part = `${outfile}.${process.pid}.part`;
+  await compile(target, part);
+  renameSync(part, outfile);
   const seconds = ((performance.now() - startedAt) / 1000).toFixed(1);
   console.log(`${outfile}  ${target}  ${(Bun.file(outfile).size / 1e6).toFixed(0)} MB  ${seconds} s`);
 }
