@@ -1,6 +1,7 @@
 /** The server that a bench starts for itself: the same executable, on a free port, gone when the bench is. */
 
 import { readFileSync } from "node:fs";
+import { exit, UsageError } from "../cli/exit.ts";
 import { addressIn } from "../server/ready.ts";
 
 export interface OwnServerOptions {
@@ -26,15 +27,19 @@ export class OwnServer implements AsyncDisposable {
     private readonly child: ServerProcess,
   ) {}
 
-  /** Resolves when the server says that it answers. The first start of a large model can take minutes. */
+  /**
+   * Resolves when the server says that it answers; the first start of a large model can take minutes.
+   * @throws ServerFailed, or UsageError when the server refused its flags
+   */
   static async start({ kakeya, flags, logPath }: OwnServerOptions): Promise<OwnServer> {
     const child = spawn([...kakeya, "serve", "--bind", "127.0.0.1:0", "--stop-with-stdin", ...flags], logPath);
     const address = await readyAddress(child.stdout);
     if (address !== undefined) return new OwnServer(address, child.pid, child);
     const code = await child.exited;
-    throw new ServerFailed(
-      `the server ended with code ${code} before it was ready; its log, ${logPath}:\n${tail(logPath)}`,
-    );
+    const said = tail(logPath);
+    // Its flags were ours: what is wrong with them is wrong with our command line.
+    if (code === exit.usage) throw new UsageError(said.replace(/^kakeya: |\nsee kakeya serve --help$/g, ""));
+    throw new ServerFailed(`the server ended with code ${code} before it was ready; its log, ${logPath}:\n${said}`);
   }
 
   /** Stops it as SIGTERM does, and by force when that takes too long. */

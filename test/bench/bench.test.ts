@@ -1,0 +1,191 @@
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import type { Report, ReportV2 } from "../../src/bench/report.ts";
+import { readReport } from "../../src/bench/report-file.ts";
+import { scratchDir } from "../model/scratch.ts";
+import { eventually, isAlive, start, startServer } from "./processes.ts";
+
+setDefaultTimeout(60_000);
+
+/** Fast turns; a run that ends only when something ends it. */
+const endless = ["--turn-spacing", "0.1", "--warm-up", "0", "--duration", "1h", "--checkpoint-every", "0.3"];
+
+/** As many turns as asked for, as fast as they go. */
+const short = ["--turn-spacing", "0", "--warm-up", "0"];
+
+async function reportAt(path: string): Promise<ReportV2> {
+  const report: Report = await readReport(path);
+  if (report.schema_version !== 2) throw new Error(`${path} is of schema ${report.schema_version}`);
+  return report;
+}
+
+/** A checkpoint that holds at least so many turns. */
+function checkpointOf(path: string, turns: number): Promise<ReportV2> {
+  return eventually(`${turns} turns in ${path}.partial`, async () => {
+    if (!existsSync(`${path}.partial`)) return undefined;
+    const report = await reportAt(`${path}.partial`);
+    return report.turns.length >= turns ? report : undefined;
+  });
+}
+
+/** The process of the server that a bench has started, from what it said. */
+function ownServerPid(stderr: string): number {
+  const pid = /started a server of its own .* \(pid (\d+),/.exec(stderr)?.[1];
+  if (pid === undefined) throw new Error(`no server in: ${stderr}`);
+  return Number(pid);
+}
+
+describe("kakeya bench", () => {
+  test("starts a server of its own, says so, and leaves nothing but its report and the server's log", async () => {
+    using scratch = scratchDir();
+    const args = ["--turns", "6", "--turn-spacing", "0", "--warm-up", "2", "--output", "run.json"];
+    await using bench = start(["bench", ...args], scratch.path);
+    expect(await bench.exited).toBe(0);
+    const report = await reportAt(join(scratch.path, "run.json"));
+    expect(report).toMatchObject({
+      partial: false,
+      abort_reason: null,
+      config: { own_server: true, turns_target: 6, warm_up_turns: 2 },
+    });
+    expect(report.turns).toHaveLength(6);
+    expect(report.world).toMatchObject({ model_id: "kakeya-tiny", sink: 4, window: 64, quantization: "q8" });
+    expect(report.world.command_line).toEqual(["kakeya", "bench", ...args]);
+    expect(await bench.stdout).toContain("report: run.json");
+    expect(isAlive(ownServerPid(await bench.stderr))).toBe(false);
+    expect(readdirSync(scratch.path).sort()).toEqual(["run.json", "run.server.log"]);
+  });
+
+  test("prints its figures as JSON", async () => {
+    using scratch = scratchDir();
+    await using bench = start(["bench", ...short, "--turns", "2", "--json"], scratch.path);
+    const summary: unknown = JSON.parse(await bench.stdout);
+    expect(summary).toMatchObject({ partial: false, agg: { n_turns: 2 }, gates: { work: { verdict: "pass" } } });
+  });
+
+  test("with the negative control exits with 3: the work gate fails", async () => {
+    using scratch = scratchDir();
+    const args = ["--control", "reprefill", ...short, "--turns", "4", "--output", "run.json"];
+    await using bench = start(["bench", ...args], scratch.path);
+    expect(await bench.exited).toBe(3);
+    expect((await reportAt(join(scratch.path, "run.json"))).gates.work.verdict).toBe("fail");
+  });
+
+  test("walks a workload of its own with a chat template", async () => {
+    using scratch = scratchDir();
+    await Bun.write(join(scratch.path, "talk.jsonl"), '"What do sink tokens do?"\n{"message": "What is a slab?"}\n');
+    const args = ["--workload", "talk.jsonl", "--template", "chatml", ...short, "--turns", "3"];
+    await using bench = start(["bench", ...args, "--output", "run.json"], scratch.path);
+    expect(await bench.exited).toBe(0);
+    const { config, turns } = await reportAt(join(scratch.path, "run.json"));
+    expect(config).toMatchObject({ workload: "talk.jsonl", workload_messages: 2, template: "chatml" });
+    expect(turns.map((turn) => turn.message_index)).toEqual([0, 1, 0]);
+  });
+
+  test.each(["SIGINT", "SIGTERM"] as const)("ends at %s with a whole report and code 130", async (signal) => {
+    using scratch = scratchDir();
+    const output = join(scratch.path, "run.json");
+    await using bench = start(["bench", ...endless, "--output", output], scratch.path);
+    await checkpointOf(output, 3);
+    bench.kill(signal);
+    expect(await bench.exited).toBe(130);
+    const report = await reportAt(output);
+    expect(report).toMatchObject({ partial: true, abort_reason: signal });
+    expect(report.turns.length).toBeGreaterThanOrEqual(3);
+    expect(report.gates.errors.verdict).toBe("pass");
+    expect(existsSync(`${output}.partial`)).toBe(false);
+    expect(isAlive(ownServerPid(await bench.stderr))).toBe(false);
+  });
+
+  test("killed outright leaves a valid report of all turns but those of one interval, and no server", async () => {
+    using scratch = scratchDir();
+    const output = join(scratch.path, "run.json");
+    await using bench = start(["bench", ...endless, "--output", output], scratch.path);
+    const before = await checkpointOf(output, 5);
+    bench.kill("SIGKILL");
+    await bench.exited;
+    const left = await reportAt(`${output}.partial`);
+    expect(left).toMatchObject({ partial: true, abort_reason: null });
+    expect(left.turns.length).toBeGreaterThanOrEqual(before.turns.length);
+    // At ten turns a second an interval of 0.3 s is worth three of them, and one may have been in flight.
+    expect(left.turns.length).toBeGreaterThanOrEqual(Math.floor(left.duration_s / 0.1) - 4);
+    const pid = ownServerPid(await bench.stderr);
+    await eventually("the server's end", () => (isAlive(pid) ? undefined : true));
+  });
+
+  test("goes on when its server is killed, in a new session when one is back; the gates say fail", async () => {
+    using scratch = scratchDir();
+    const output = join(scratch.path, "run.json");
+    const first = await startServer("127.0.0.1:0", scratch.path);
+    const { address } = first;
+    await using bench = start(["bench", ...endless, "--address", address, "--output", output], scratch.path);
+    const before = await checkpointOf(output, 3);
+    await first[Symbol.asyncDispose]();
+    await checkpointOf(output, before.turns.length + 2);
+    await using _second = await startServer(address, scratch.path);
+    await eventually("turns in a second session", async () => {
+      const { turns } = await reportAt(`${output}.partial`);
+      return turns.filter((turn) => turn.ok && turn.session_index === 1).length > 2 ? true : undefined;
+    });
+    bench.kill("SIGINT");
+    expect(await bench.exited).toBe(130);
+    const { agg, gates, turns } = await reportAt(output);
+    expect(gates.errors.verdict).toBe("fail");
+    expect(agg.n_sessions).toBe(2);
+    const errors = new Set(turns.flatMap((turn) => (turn.ok ? [] : [turn.error_class])));
+    expect([...errors].sort()).toEqual(["SessionNotFound", "Unavailable"]);
+  });
+
+  test("says which server it can't reach, and what to do", async () => {
+    using scratch = scratchDir();
+    await using bench = start(["bench", "--address", "127.0.0.1:1", "--output", "run.json"], scratch.path);
+    expect(await bench.exited).toBe(1);
+    expect(await bench.stderr).toContain("no kakeya server answers at 127.0.0.1:1");
+    expect(readdirSync(scratch.path)).toEqual([]);
+  });
+
+  test("shows the end of the log when its own server can't start", async () => {
+    using scratch = scratchDir();
+    await using bench = start(["bench", "--model", "/no/such/model", "--output", "run.json"], scratch.path);
+    expect(await bench.exited).toBe(1);
+    expect(await bench.stderr).toContain("/no/such/model: is no such directory");
+  });
+
+  test("takes a wrong flag of its server for a wrong flag of its own", async () => {
+    using scratch = scratchDir();
+    await using bench = start(["bench", "--window", "none", "--output", "run.json"], scratch.path);
+    expect(await bench.exited).toBe(2);
+    expect(await bench.stderr).toStartWith('kakeya: --window must be an integer from 1 to 1048576, not "none"\n');
+  });
+
+  test.each([
+    [["--turns", "0"], "--turns must be an integer of 1 or more"],
+    [["--control", "none-at-all"], '--control must be none or reprefill, not "none-at-all"'],
+    [["--template", "alpaca"], '--template must be raw or chatml, not "alpaca"'],
+    [["--checkpoint-every", "0"], "--checkpoint-every must be longer than 0"],
+    [["--address", "127.0.0.1:1", "--window", "8"], "--window is for the server that bench starts"],
+    [["--token", "x"], "--token is for the server at --address"],
+    [["--spacing", "1"], "unknown option --spacing"],
+  ])("refuses %j with exit code 2", async (args, message) => {
+    using scratch = scratchDir();
+    await using bench = start(["bench", ...args], scratch.path);
+    expect(await bench.exited).toBe(2);
+    expect(await bench.stderr).toContain(message);
+  });
+});
+
+describe("kakeya smoke", () => {
+  test("leaves report and log in results/, and ends with the model's last answer in words", async () => {
+    using scratch = scratchDir();
+    await using smoke = start(["smoke", "--duration", "3", "--warm-up", "0", "--turn-spacing", "0.5"], scratch.path);
+    // A run of six turns says nothing about latency; what it counts must be right.
+    expect(await smoke.exited).toBe(0);
+    const [log, report] = readdirSync(join(scratch.path, "results")).sort((a, b) => b.length - a.length);
+    expect(report).toMatch(/^smoke-\d+\.json$/);
+    expect(log).toMatch(/^smoke-\d+\.server\.log$/);
+    const { turns } = await reportAt(join(scratch.path, "results", report ?? ""));
+    expect(turns).toHaveLength(6);
+    expect(await smoke.stdout).toContain("last answer: We discussed how");
+    expect(readFileSync(join(scratch.path, "results", log ?? ""), "utf8")).toContain("session");
+  });
+});
