@@ -3,6 +3,7 @@ import { parseArgs } from "node:util";
 import { embedModel } from "./build/model-plugin.ts";
 import { embedOnnxRuntime } from "./build/onnxruntime-plugin.ts";
 import { bundleLong } from "./build/protobufjs-plugin.ts";
+import { sourceCommit } from "./src/bench/source-commit.ts";
 
 const targets = ["linux-x64", "linux-arm64", "darwin-arm64"] as const;
 type Target = (typeof targets)[number];
@@ -37,6 +38,8 @@ async function compile(target: Target, outfile: string): Promise<void> {
     entrypoints: ["src/main.ts", "src/engine/worker.ts"],
     naming: { entry: "[name].[ext]" },
     plugins: [embedOnnxRuntime(platform, arch), embedModel(`${import.meta.dir}/models/kakeya-tiny`), bundleLong],
+    // Reports say which revision they measured.
+    define: { "process.env.KAKEYA_COMMIT": JSON.stringify(sourceCommit() ?? "") },
     format: "esm",
     splitting: true, // so that --version and --help load next to nothing
     minify: true,
