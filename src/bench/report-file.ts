@@ -38,16 +38,28 @@ export function latestReport(folder: string): string | null {
 
 /** Replaces `path` in one step: written beside it, flushed to the disk, renamed over it. */
 export function writeReport(path: string, report: ReportV2): void {
-  writeFileAtomically(path, `${JSON.stringify(report, null, 1)}\n`);
+  writeFileAtomically(path, reportText(report));
 }
 
-export function writeFileAtomically(path: string, text: string): void {
+/** Turns that become text at once: those of a very long run take gigabytes as one string. */
+const turnsAtOnce = 1000;
+
+/** The report as JSON, what it comes to first and the turns behind it, a line each; in pieces. */
+function* reportText({ turns, ...rest }: ReportV2): Generator<string> {
+  yield `${JSON.stringify(rest, null, 1).slice(0, -2)},\n "turns": [`;
+  for (let from = 0; from < turns.length; from += turnsAtOnce) {
+    const lines = turns.slice(from, from + turnsAtOnce).map((turn) => `\n  ${JSON.stringify(turn)}`);
+    yield `${from === 0 ? "" : ","}${lines.join(",")}`;
+  }
+  yield "\n ]\n}\n";
+}
+
+export function writeFileAtomically(path: string, pieces: string | Iterable<string>): void {
   const beside = `${path}.${process.pid}.tmp`;
   try {
     const file = openSync(beside, "w");
     try {
-      const bytes = new TextEncoder().encode(text);
-      for (let at = 0; at < bytes.length; ) at += writeSync(file, bytes, at);
+      for (const piece of typeof pieces === "string" ? [pieces] : pieces) writeAll(file, piece);
       fsyncSync(file);
     } finally {
       closeSync(file);
@@ -58,6 +70,11 @@ export function writeFileAtomically(path: string, text: string): void {
     throw error;
   }
   flushFolder(dirname(path));
+}
+
+function writeAll(file: number, text: string): void {
+  const bytes = new TextEncoder().encode(text);
+  for (let at = 0; at < bytes.length; ) at += writeSync(file, bytes, at);
 }
 
 /** A rename survives a power cut only once its folder is flushed; Windows has no such call. */
