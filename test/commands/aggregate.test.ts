@@ -1,0 +1,115 @@
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { aggregateV2 } from "../../src/bench/aggregate.ts";
+import { judge } from "../../src/bench/gates.ts";
+import type { ReportV2, TurnV2 } from "../../src/bench/report.ts";
+import { readReport, writeReport } from "../../src/bench/report-file.ts";
+import { reportOf, reprefilled, steady, withFailure, world } from "../bench/series.ts";
+
+const main = resolve(import.meta.dir, "../../src/main.ts");
+const realFile = resolve(import.meta.dir, "../bench/data/bench_session_4h_1780332893.json");
+let folder: string;
+let good: string;
+let control: string;
+
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), "kakeya-aggregate-"));
+  good = written("good.json", steady(60));
+  control = written("control.json", reprefilled(40));
+});
+afterAll(() => rmSync(folder, { recursive: true }));
+
+function written(name: string, turns: TurnV2[], change: Partial<ReportV2> = {}): string {
+  const path = join(folder, name);
+  const report = reportOf(turns, { agg: aggregateV2([], 0), gates: judge(turns, { world, rotation: 6 }) });
+  writeReport(path, { ...report, agg: aggregateV2(turns, report.duration_s), ...change });
+  return path;
+}
+
+async function aggregate(...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
+  const child = Bun.spawn([process.execPath, main, "aggregate", ...args], {
+    cwd: folder,
+    stdout: "pipe",
+    stderr: "pipe",
+  });
+  const [stdout, stderr] = await Promise.all([new Response(child.stdout).text(), new Response(child.stderr).text()]);
+  return { code: await child.exited, stdout, stderr };
+}
+
+describe("exit code", () => {
+  test("0 for a run that proves what it should, with nothing on stderr", async () => {
+    expect(await aggregate(good)).toMatchObject({ code: 0, stderr: "" });
+  });
+
+  test("3 for the negative control, also among good runs", async () => {
+    expect((await aggregate(control)).code).toBe(3);
+    expect((await aggregate(good, control)).code).toBe(3);
+  });
+
+  test("3 for a run that has a failed turn", async () => {
+    expect((await aggregate(written("failed.json", withFailure(steady(60), 9)))).code).toBe(3);
+  });
+
+  test("4 for a file whose bytes were never counted", async () => {
+    const { code, stdout } = await aggregate(realFile);
+    expect(code).toBe(4);
+    expect(stdout).toContain("the file's own figures are the same to the last digit");
+  });
+
+  test("0 for a run too short for its clock, and 4 when strict", async () => {
+    const short = written("short.json", steady(12));
+    expect(await aggregate(short)).toMatchObject({ code: 0 });
+    expect(await aggregate(short, "--strict")).toMatchObject({ code: 4 });
+  });
+
+  test("1 for a file that can't be read, named with its field", async () => {
+    expect(await aggregate("none.json")).toMatchObject({ code: 1, stdout: "" });
+    await Bun.write(
+      join(folder, "broken.json"),
+      '{"schema_version":1,"kind":"bench_session_long_run","turns":[{"ok":true}]}',
+    );
+    const { code, stderr } = await aggregate("broken.json");
+    expect(code).toBe(1);
+    expect(stderr).toContain("broken.json: /turns/0/t_relative_s is missing");
+  });
+
+  test("2 when there is no report to be found, or an option is unknown", async () => {
+    expect(await aggregate()).toMatchObject({ code: 2, stdout: "" });
+    expect(await aggregate(good, "--nope")).toMatchObject({ code: 2, stdout: "" });
+  });
+});
+
+test("--json prints the figures of every file, and nothing else", async () => {
+  const { code, stdout } = await aggregate("--json", good, realFile);
+  expect(code).toBe(4);
+  const { reports } = JSON.parse(stdout);
+  expect(reports).toHaveLength(2);
+  expect(reports[1].agg).toEqual((await readReport(realFile)).agg);
+});
+
+test("two runs on the same files give the same bytes, page and all", async () => {
+  const run = async () => {
+    const { stdout } = await aggregate(good, realFile, "--html", "page.html");
+    return { stdout, page: await Bun.file(join(folder, "page.html")).text() };
+  };
+  const first = await run();
+  expect(await run()).toEqual(first);
+  expect(first.page).toStartWith("<!doctype html>");
+});
+
+test("without a file it takes the latest report in results/", async () => {
+  const inner = join(folder, "elsewhere");
+  await Bun.write(join(inner, "results/latest.json"), Bun.file(good));
+  const child = Bun.spawn([process.execPath, main, "aggregate"], { cwd: inner, stdout: "pipe", stderr: "pipe" });
+  expect(await new Response(child.stderr).text()).toContain("results/latest.json");
+  expect(await child.exited).toBe(0);
+});
+
+test("a partial file is accepted, and says how it ended", async () => {
+  const partial = written("half.json.partial", steady(30), { partial: true, abort_reason: "SIGINT" });
+  const { code, stdout } = await aggregate(partial);
+  expect(code).toBe(0);
+  expect(stdout).toMatch(/^ended +early: SIGINT$/m);
+});
