@@ -33,9 +33,9 @@ async function compile(target: Target, outfile: string): Promise<void> {
   const [platform, arch] = target.split("-") as [string, string];
   await Bun.build({
     // `new Worker(new URL("./worker.ts", import.meta.url))` names a file beside the code that starts it. In the
-    // executable all chunks lie in one folder, so the worker must be an entry point of its own and lie there too,
-    // which the naming does; without it the worker would be in engine/ and not be found.
-    entrypoints: ["src/main.ts", "src/engine/worker.ts"],
+    // executable all chunks lie in one folder, so each worker must be an entry point of its own and lie there too,
+    // which the naming does; without it engine/worker.ts would be in engine/ and not be found.
+    entrypoints: ["src/main.ts", "src/engine/worker.ts", "src/model/weight-worker.ts"],
     naming: { entry: "[name].[ext]" },
     plugins: [embedOnnxRuntime(platform, arch), embedModel(`${import.meta.dir}/models/kakeya-tiny`), bundleLong],
     // Reports say which revision they measured.

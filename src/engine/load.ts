@@ -26,7 +26,7 @@ export async function loadEngine(
   const slabGeometry = geometry(options.sink, options.window);
   const { dir, modelId } = resolveModel(options.model, process.env);
   const config = readConfig(dir);
-  const file = ensureEngineFile({
+  const file = await ensureEngineFile({
     modelDir: dir,
     config,
     quantization: options.quantization,

@@ -1,19 +1,21 @@
 import { closeSync, fsyncSync, ftruncateSync, mkdirSync, openSync, rmSync, writeFileSync } from "node:fs";
+import { availableParallelism } from "node:os";
 import { dirname, join } from "node:path";
 import type { Quantization } from "../engine/engine.ts";
 import type { ModelConfig } from "./config.ts";
 import { describeFileFailure, requireFreeSpace } from "./disk-space.ts";
 import { engineKey } from "./engine-key.ts";
 import { readManifest, writeManifest } from "./engine-manifest.ts";
-import { TensorDigests } from "./fingerprint.ts";
+import { fingerprintOf } from "./fingerprint.ts";
 import { buildGraph, graphVersion, weightFileName } from "./graph.ts";
 import { readJsonFile } from "./json-file.ts";
 import { newPartFolder, publishFolder, removeDeadPartFolders } from "./part-folder.ts";
-import type { WeightPlan } from "./plan.ts";
+import type { Planned, WeightPlan } from "./plan.ts";
 import { type Checkpoint, openCheckpoint } from "./safetensors.ts";
 import { requireVocabularyFits } from "./vocabulary.ts";
-import { readInPieces, writeWeights } from "./weight-file.ts";
+import { performTask, type WeightTask } from "./weight-file.ts";
 import { checkpointShapes } from "./weight-shapes.ts";
+import { performInThreads } from "./weight-threads.ts";
 
 export interface EngineFileOptions {
   modelDir: string;
@@ -21,6 +23,8 @@ export interface EngineFileOptions {
   quantization: Quantization;
   /** Root of kakeya's cache; engine files go to `<cacheDir>/engines/<key>/`. */
   cacheDir: string;
+  /** Threads that convert the weights; absent: as many as pay for a model of this size. */
+  threads?: number;
   onProgress?: (progress: { doneBytes: number; totalBytes: number }) => void;
 }
 
@@ -33,6 +37,12 @@ export interface EngineFile {
 
 const modelFileName = "model.onnx";
 
+/** Weight files below this are written before threads would have started. */
+const singleThreadBytes = 64 << 20;
+
+/** Each takes some 150 MB of memory while it works. */
+const mostThreads = 4;
+
 /**
  * The engine file of a checkpoint: taken from the cache, or built there.
  *
@@ -40,7 +50,7 @@ const modelFileName = "model.onnx";
  * anew. Building happens in a folder beside it, which is renamed when its bytes are on the disk; two processes that
  * build the same model both end with a whole one. Throws ModelError, and leaves nothing half-written behind.
  */
-export function ensureEngineFile(options: EngineFileOptions): EngineFile {
+export async function ensureEngineFile(options: EngineFileOptions): Promise<EngineFile> {
   const { config, quantization } = options;
   const checkpoint = openCheckpoint(options.modelDir);
   try {
@@ -49,7 +59,7 @@ export function ensureEngineFile(options: EngineFileOptions): EngineFile {
     const dir = join(enginesDir, engineKey(config, quantization, graphVersion, checkpoint.files));
     removeDeadPartFolders(enginesDir);
     try {
-      const fingerprint = readManifest(dir)?.fingerprint ?? build(dir, checkpoint, options);
+      const fingerprint = readManifest(dir)?.fingerprint ?? (await build(dir, checkpoint, options));
       return { dir, modelPath: join(dir, modelFileName), fingerprint };
     } catch (error) {
       throw describeFileFailure(enginesDir, error);
@@ -60,7 +70,7 @@ export function ensureEngineFile(options: EngineFileOptions): EngineFile {
 }
 
 /** Returns the fingerprint. */
-function build(dir: string, checkpoint: Checkpoint, options: EngineFileOptions): string {
+async function build(dir: string, checkpoint: Checkpoint, options: EngineFileOptions): Promise<string> {
   const { config, quantization } = options;
   const tokenizerFile = join(options.modelDir, "tokenizer.json");
   const tokenizer = readJsonFile(tokenizerFile);
@@ -70,7 +80,7 @@ function build(dir: string, checkpoint: Checkpoint, options: EngineFileOptions):
   requireFreeSpace(dirname(dir), plan.bytes + model.length);
   const part = newPartFolder(dir);
   try {
-    const fingerprint = writeWeightFile(join(part, weightFileName), plan, checkpoint, options);
+    const fingerprint = await writeWeightFile(join(part, weightFileName), plan, checkpoint, options);
     writeFileSync(join(part, modelFileName), model, { flush: true });
     writeManifest(part, { fingerprint, graphVersion, quantization }, [weightFileName, modelFileName]);
     return publishFolder(part, dir, () => readManifest(dir)?.fingerprint) ?? fingerprint;
@@ -80,36 +90,51 @@ function build(dir: string, checkpoint: Checkpoint, options: EngineFileOptions):
 }
 
 /** Writes and flushes the weights; returns the fingerprint of what went by. */
-function writeWeightFile(file: string, plan: WeightPlan, checkpoint: Checkpoint, options: EngineFileOptions): string {
-  const { config, quantization, onProgress } = options;
+async function writeWeightFile(
+  file: string,
+  plan: WeightPlan,
+  checkpoint: Checkpoint,
+  options: EngineFileOptions,
+): Promise<string> {
+  const { modelDir, config, quantization, onProgress } = options;
   const totalBytes = plannedBytes(plan);
-  const digests = new TensorDigests();
+  const threads =
+    options.threads ?? (totalBytes < singleThreadBytes ? 1 : Math.min(availableParallelism(), mostThreads));
+  let doneBytes = 0;
+  const onWritten = (bytes: number) => {
+    doneBytes += bytes;
+    onProgress?.({ doneBytes, totalBytes });
+  };
+
   const fd = openSync(file, "wx");
   try {
     ftruncateSync(fd, plan.bytes);
-    let doneBytes = 0;
-    writeWeights(fd, plan, checkpoint, digests, (bytes) => {
-      doneBytes += bytes;
-      onProgress?.({ doneBytes, totalBytes });
-    });
+    const tasks = tasksOf(plan, config);
+    const digests =
+      threads > 1
+        ? await performInThreads(threads, { modelDir, file }, tasks, onWritten)
+        : new Map(tasks.flatMap((task) => [...performTask(task, checkpoint, fd, onWritten)]));
     fsyncSync(fd);
+    return fingerprintOf(config, quantization, digests);
   } finally {
     closeSync(fd);
   }
-  for (const name of checkpointShapes(config).keys()) digestUnread(name, checkpoint, digests);
-  return digests.fingerprint(config, quantization);
 }
 
-/** An embedding that is not also the head stays in the checkpoint, and counts for the fingerprint all the same. */
-function digestUnread(name: string, checkpoint: Checkpoint, digests: TensorDigests): void {
-  const watch = digests.watch(name);
-  if (watch !== undefined) readInPieces(checkpoint, name, watch);
+/** The largest first, so that threads end together. */
+function tasksOf(plan: WeightPlan, config: ModelConfig): WeightTask[] {
+  const written = new Set(plan.entries.flatMap(({ sources }) => sources));
+  // An embedding that is not also the head stays in the checkpoint, and counts for the fingerprint all the same.
+  const hashed = [...checkpointShapes(config).keys()].filter((name) => !written.has(name));
+  const entries = [...plan.entries].sort((a, b) => entryBytes(b) - entryBytes(a));
+  return [...hashed.map((name) => ({ hash: name })), ...entries.map((entry) => ({ write: entry }))];
 }
 
 /** Bytes that are written: the plan's, without the padding between tensors. */
 function plannedBytes(plan: WeightPlan): number {
-  return plan.entries.reduce(
-    (sum, entry) => sum + (entry.form === "quantized" ? entry.packed.bytes + entry.scales.bytes : entry.tensor.bytes),
-    0,
-  );
+  return plan.entries.reduce((sum, entry) => sum + entryBytes(entry), 0);
+}
+
+function entryBytes(entry: Planned): number {
+  return entry.form === "quantized" ? entry.packed.bytes + entry.scales.bytes : entry.tensor.bytes;
 }

@@ -12,7 +12,7 @@ export function describeConfig(config: ModelConfig): string {
   );
 }
 
-/** SHA-256 of each tensor, taken from the bytes as they pass by on their way into the engine file. */
+/** SHA-256 of tensors, taken from the bytes as they pass by on their way into the engine file. */
 export class TensorDigests {
   readonly #hashes = new Map<string, Hash>();
 
@@ -24,12 +24,20 @@ export class TensorDigests {
     return (bytes) => void hash.update(bytes);
   }
 
-  /** SHA-256 (hex) over configuration, quantization and all tensors, however they are spread over files. */
-  fingerprint(config: ModelConfig, quantization: Quantization): string {
-    const all = createHash("sha256").update(JSON.stringify([describeConfig(config), quantization]));
-    for (const [name, hash] of [...this.#hashes].sort(([a], [b]) => (a < b ? -1 : 1))) {
-      all.update(`\n${name}\n`).update(hash.digest());
-    }
-    return all.digest("hex");
+  /** The digests (hex) by tensor; ends the watching. */
+  finish(): Map<string, string> {
+    return new Map([...this.#hashes].map(([name, hash]) => [name, hash.digest("hex")]));
   }
+}
+
+/** SHA-256 (hex) over configuration, quantization and all tensors, however they are spread over files. */
+export function fingerprintOf(
+  config: ModelConfig,
+  quantization: Quantization,
+  digests: ReadonlyMap<string, string>,
+): string {
+  const tensors = [...digests].sort(([a], [b]) => (a < b ? -1 : 1));
+  return createHash("sha256")
+    .update(JSON.stringify([describeConfig(config), quantization, tensors]))
+    .digest("hex");
 }

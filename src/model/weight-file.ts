@@ -1,36 +1,40 @@
 import { writeSync } from "node:fs";
-import type { TensorDigests } from "./fingerprint.ts";
+import { TensorDigests } from "./fingerprint.ts";
 import { ModelError } from "./model-error.ts";
-import type { Planned, PlannedTensor, WeightPlan } from "./plan.ts";
+import type { Planned, PlannedTensor } from "./plan.ts";
 import { quantizeRows } from "./quantize.ts";
 import type { Checkpoint } from "./safetensors.ts";
 
 /** Elements held at once: 4 MB of float32, small enough for the processor's caches to help. */
 const chunkElements = 1 << 20;
 
-/** Elements of a transposed piece: 32 MB of float32, so that the strided writes are long ones. */
-const transposedElements = 1 << 23;
+/** Elements of a transposed piece: 16 MB of float32, so that the strided writes are long ones. */
+const transposedElements = 1 << 22;
+
+/** One piece of the work on a weight file: an entry of the plan to write, or a tensor that is only to be hashed. */
+export type WeightTask = { write: Planned } | { hash: string };
 
 /**
- * Executes the plan: reads the checkpoint by range, converts, and writes each tensor at its place in `fd`.
+ * Does one task: reads the checkpoint by range, converts, and writes each tensor at its place in `fd`.
  * Memory stays under 100 MB whatever the model. `onWritten` is told the bytes of each write.
+ * Returns the SHA-256 (hex) of every tensor it read.
  */
-export function writeWeights(
-  fd: number,
-  plan: WeightPlan,
+export function performTask(
+  task: WeightTask,
   checkpoint: Checkpoint,
-  digests: TensorDigests,
+  fd: number,
   onWritten: (bytes: number) => void,
-): void {
+): Map<string, string> {
+  const digests = new TensorDigests();
   const write = (bytes: ArrayBufferView, position: number) => {
     writeFully(fd, new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength), position);
     onWritten(bytes.byteLength);
   };
-  for (const entry of plan.entries) {
-    if (entry.form === "quantized") writeQuantized(entry, checkpoint, digests, write);
-    else if (entry.form === "transposed") writeTransposed(entry, checkpoint, digests, write);
-    else writeVector(entry, checkpoint, digests, write);
-  }
+  if ("hash" in task) readInPieces(checkpoint, task.hash, digests.watch(task.hash));
+  else if (task.write.form === "quantized") writeQuantized(task.write, checkpoint, digests, write);
+  else if (task.write.form === "transposed") writeTransposed(task.write, checkpoint, digests, write);
+  else writeVector(task.write, checkpoint, digests, write);
+  return digests.finish();
 }
 
 type Write = (bytes: ArrayBufferView, position: number) => void;
@@ -78,7 +82,7 @@ function writeVector(entry: Form<"vector">, checkpoint: Checkpoint, digests: Ten
 }
 
 /** Reads a whole tensor, some at a time; `onBytes` sees its bytes and `onValues` its values, which must be finite. */
-export function readInPieces(
+function readInPieces(
   checkpoint: Checkpoint,
   source: string,
   onBytes?: (bytes: Uint8Array) => void,

@@ -2,11 +2,10 @@ import { describe, expect, test } from "bun:test";
 import { closeSync, openSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import fc from "fast-check";
-import { TensorDigests } from "../../src/model/fingerprint.ts";
 import type { Planned, PlannedTensor } from "../../src/model/plan.ts";
 import { quantizeRows } from "../../src/model/quantize.ts";
 import { openCheckpoint } from "../../src/model/safetensors.ts";
-import { transpose, writeWeights } from "../../src/model/weight-file.ts";
+import { performTask, transpose } from "../../src/model/weight-file.ts";
 import { randomValues } from "../../tools/random-values.ts";
 import { float32Tensor, writeSafetensors } from "./safetensors-file.ts";
 import { scratchDir } from "./scratch.ts";
@@ -24,7 +23,7 @@ function written(tensors: Record<string, { shape: number[]; values: Float32Array
   const file = join(scratch.path, "weights.bin");
   const fd = openSync(file, "w");
   try {
-    writeWeights(fd, { entries: [entry], bytes: 0 }, checkpoint, new TensorDigests(), () => {});
+    performTask({ write: entry }, checkpoint, fd, () => {});
   } finally {
     closeSync(fd);
     checkpoint.close();
