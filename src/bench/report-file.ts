@@ -54,6 +54,7 @@ function* reportText({ turns, ...rest }: ReportV2): Generator<string> {
   yield "\n ]\n}\n";
 }
 
+/** Written beside `path`, flushed to the disk, renamed over it. */
 export function writeFileAtomically(path: string, pieces: string | Iterable<string>): void {
   const beside = `${path}.${process.pid}.tmp`;
   try {
