@@ -1,7 +1,9 @@
 /** What a long run says while it runs: a live line on a terminal, elsewhere a line a minute. */
 
 import { type Progress as LiveLine, progress } from "../cli/progress.ts";
+import { formatBytes } from "../cli/units.ts";
 import { columnOf } from "./column.ts";
+import { formatSeconds } from "./figures.ts";
 import type { RunRecord } from "./record.ts";
 import { type Gates, gateNames } from "./report.ts";
 import { percentile } from "./stats.ts";
@@ -70,14 +72,25 @@ interface Now {
   medianS: number | null;
 }
 
-/** For example "turn 12 · 0:05:30 of 4:00:00 · last 0.210 s, median 0.205 s · KV 208896 B · memory pass, ...". */
+/**
+ * For example "turn 12 · 0:05:31/4:00:00 · 210 ms (median 205 ms) · KV 204 KiB · gates pass, latency open": about a
+ * terminal's width.
+ */
 export function progressLine({ record, durationS, nowS, gates, medianS }: Now): string {
-  const parts = [`turn ${record.turns.length}`, `${clockTime(nowS)} of ${clockTime(durationS)}`];
+  const parts = [`turn ${record.turns.length}`, `${clockTime(nowS)}/${clockTime(durationS)}`];
   const last = record.turns.at(-1);
-  if (last?.ok) parts.push(`last ${seconds(last.latency_s)}, median ${seconds(medianS)}`, `KV ${last.kv_live_bytes} B`);
-  if (last && !last.ok) parts.push(`last turn failed: ${last.error_class}`);
-  if (gates) parts.push(gateNames.map((name) => `${name} ${gates[name].verdict}`).join(", "));
+  if (last?.ok) parts.push(`${formatSeconds(last.latency_s)} (median ${formatSeconds(medianS ?? last.latency_s)})`);
+  if (last?.ok) parts.push(`KV ${formatBytes(last.kv_live_bytes ?? 0)}`);
+  if (last && !last.ok) parts.push(`the last turn failed: ${last.error_class}`);
+  if (gates) parts.push(standing(gates));
   return parts.join(" · ");
+}
+
+/** "gates pass", but for those that don't. */
+function standing(gates: Gates): string {
+  const others = gateNames.filter((name) => gates[name].verdict !== "pass");
+  const named = others.map((name) => `${name} ${gates[name].verdict === "fail" ? "FAILS" : "open"}`);
+  return [others.length < gateNames.length ? "gates pass" : "gates", ...named].join(", ");
 }
 
 function medianLatencyS({ turns }: RunRecord): number | null {
@@ -85,10 +98,6 @@ function medianLatencyS({ turns }: RunRecord): number | null {
     columnOf(turns, (turn) => (turn.ok ? turn.latency_s : null)),
     0.5,
   );
-}
-
-function seconds(value: number | null): string {
-  return value === null ? "-" : `${value.toFixed(3)} s`;
 }
 
 /** h:mm:ss */

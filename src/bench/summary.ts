@@ -1,6 +1,7 @@
 /** What a run says when it is over: the key figures, the gates, and where the report is. */
 
 import { formatBytes, formatDuration } from "../cli/units.ts";
+import { formatSeconds } from "./figures.ts";
 import { type AggV2, gateNames, type ReportV2 } from "./report.ts";
 
 /** Lines for a person. */
@@ -34,15 +35,11 @@ function gateLines({ gates }: ReportV2): string[] {
 }
 
 function quantiles(p50: number | null, p95: number | null): string {
-  return p50 === null || p95 === null ? "none" : `${milliseconds(p50)} median, ${milliseconds(p95)} p95`;
+  return p50 === null || p95 === null ? "none" : `${formatSeconds(p50)} median, ${formatSeconds(p95)} p95`;
 }
 
 function drift({ latency_drift_p50_s: driftS }: AggV2): string {
-  return driftS === null ? "" : `, ${driftS < 0 ? "" : "+"}${milliseconds(driftS)} from first to last five`;
-}
-
-function milliseconds(s: number): string {
-  return `${(s * 1000).toFixed(1)} ms`;
+  return driftS === null ? "" : `, ${driftS < 0 ? "" : "+"}${formatSeconds(driftS)} from first to last five`;
 }
 
 function range(min: number | null, max: number | null): string {

@@ -13,10 +13,13 @@ function runOf(turns: Parameters<typeof failed>[0][]) {
 test("the line says where the run is, what a turn takes and holds, and how the gates stand", () => {
   const record = runOf(withTurn(steady(12), 11, { latency_s: 0.21 }));
   const line = progressLine({ record, durationS: 14_400, nowS: 331.9, gates: record.gates(), medianS: 1.8 });
-  expect(line).toBe(
-    "turn 12 · 0:05:31 of 4:00:00 · last 0.210 s, median 1.800 s · KV 208896 B · " +
-      "memory pass, work pass, latency inconclusive, invariants pass, errors pass",
-  );
+  expect(line).toBe("turn 12 · 0:05:31/4:00:00 · 210 ms (median 1.8 s) · KV 204 KiB · gates pass, latency open");
+});
+
+test("the line names the gates that fail", () => {
+  const record = runOf(withTurn(steady(12), 11, { kv_live_bytes: 1024, inv1: 1 }));
+  const line = progressLine({ record, durationS: 60, nowS: 3, gates: record.gates(), medianS: 1.8 });
+  expect(line).toEndWith(" · KV 1 KiB · gates pass, memory FAILS, latency open, invariants FAILS");
 });
 
 test("the line says that the last turn failed, and how", () => {
@@ -24,12 +27,12 @@ test("the line says that the last turn failed, and how", () => {
   const [turn] = steady(1);
   if (turn) record.turns.push(failed(turn));
   const line = progressLine({ record, durationS: 60, nowS: 3, gates: undefined, medianS: null });
-  expect(line).toBe("turn 3 · 0:00:03 of 0:01:00 · last turn failed: Unavailable");
+  expect(line).toBe("turn 3 · 0:00:03/0:01:00 · the last turn failed: Unavailable");
 });
 
 test("before the first turn the line shows the time alone", () => {
   const line = progressLine({ record: runOf([]), durationS: 90, nowS: 0, gates: undefined, medianS: null });
-  expect(line).toBe("turn 0 · 0:00:00 of 0:01:30");
+  expect(line).toBe("turn 0 · 0:00:00/0:01:30");
 });
 
 function terminal(isTTY: boolean) {
@@ -43,7 +46,7 @@ test("on a terminal the line follows the turns, cut to the width, and is gone af
     using progress = new Progress({ record: runOf(steady(2)), durationS: 60, nowS: () => 1, terminal: screen });
     progress.onTurn();
   }
-  expect(screen.written).toEqual(["\r\x1b[2Kturn 2 · 0:00:01 of 0:01:00 · last 1.80", "\r\x1b[2K"]);
+  expect(screen.written).toEqual(["\r\x1b[2Kturn 2 · 0:00:01/0:01:00 · 1.807 s (med", "\r\x1b[2K"]);
 });
 
 test("elsewhere turns write nothing: a line comes with each minute", () => {
