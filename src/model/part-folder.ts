@@ -8,9 +8,10 @@ const partName = /\.(\d+)-[0-9a-f]+\.part$/;
 
 /**
  * A folder without a write for this long and without a living writer is left over. The time is there because a
- * process id says nothing where several machines or containers share the cache.
+ * process id says nothing where several machines or containers share the cache; flushing a large file to a slow disk
+ * takes minutes without a write.
  */
-const abandonedAfterMs = 60_000;
+const abandonedAfterMs = 600_000;
 
 /** Makes `<target>.<pid>-<random>.part`. */
 export function newPartFolder(target: string): string {

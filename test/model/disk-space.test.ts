@@ -27,9 +27,11 @@ test("The failing path is named where the system says it", () => {
   expect(String(failure)).toContain("/cache/x: ");
 });
 
-test.each([new Error("a bug"), Object.assign(new Error("x"), { code: "EIO" }), new ModelError("f", "p", "r"), "text"])(
-  "%p stays what it is",
-  (error) => {
-    expect(describeFileFailure("/cache", error)).toBe(error);
-  },
-);
+test.each([
+  ["a bug", new Error("a bug")],
+  ["a failing device", Object.assign(new Error("x"), { code: "EIO" })],
+  ["an error that is said already", new ModelError("f", "p", "r")],
+  ["what is no error", "text"],
+])("%s stays what it is", (_, error) => {
+  expect(describeFileFailure("/cache", error)).toBe(error);
+});

@@ -60,13 +60,13 @@ test("Only part folders that are quiet, and whose writer is dead, are removed", 
   utimesSync(file, 1050, 1050);
   utimesSync(join(scratch.path, names.written), 1000, 1000);
 
-  removeDeadPartFolders(scratch.path, 1_100_000);
+  removeDeadPartFolders(scratch.path, 1_610_000);
   expect(
     Object.entries(names)
       .filter(([, name]) => !existsSync(join(scratch.path, name)))
       .map(([what]) => what),
   ).toEqual(["dead"]);
-  removeDeadPartFolders(scratch.path, 1_200_000);
+  removeDeadPartFolders(scratch.path, 1_660_000);
   expect(existsSync(join(scratch.path, names.written))).toBe(false);
   removeDeadPartFolders(join(scratch.path, "nowhere"));
 });
