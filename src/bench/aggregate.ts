@@ -20,21 +20,19 @@ export function aggregate(report: Report): AggV1 | AggV2 {
 /** Schema 1's figures, of turns of either version. */
 export function aggregateV1(turns: readonly Turn[], durationS: number | null): AggV1 {
   const ok = turns.filter((turn) => turn.ok);
-  const latencyS = columnOf(ok, latencyOf).sort();
-  const kv = columnOf(ok, (turn) => turn.kv_live_bytes).sort();
-  const min = kv[0] ?? null;
-  const max = kv.at(-1) ?? null;
+  const latency = spread(ok, latencyOf);
+  const kv = spread(ok, (turn) => turn.kv_live_bytes);
   const driftS = latencyDrift(ok);
   return {
     n_turns: turns.length,
     n_errors: turns.length - ok.length,
     duration_s: durationS,
-    p50_latency_s: percentileOfSorted(latencyS, 0.5),
-    p95_latency_s: percentileOfSorted(latencyS, 0.95),
-    min_kv_live_bytes: min,
-    mean_kv_live_bytes: mean(kv),
-    max_kv_live_bytes: max,
-    kv_bounded: min === null || max === null || kv.length < 2 ? null : (max - min) / Math.max(min, 1) < kvBoundedBelow,
+    p50_latency_s: latency.p50,
+    p95_latency_s: latency.p95,
+    min_kv_live_bytes: kv.min,
+    mean_kv_live_bytes: kv.mean,
+    max_kv_live_bytes: kv.max,
+    kv_bounded: kvBounded(kv),
     prefill_bounded: driftS === null ? null : driftS <= prefillBoundedS,
     latency_drift_p50_s: driftS,
     buckets_10min: buckets(ok),
@@ -44,29 +42,54 @@ export function aggregateV1(turns: readonly Turn[], durationS: number | null): A
 /** Schema 2's figures. */
 export function aggregateV2(turns: readonly TurnV2[], durationS: number): AggV2 {
   const ok = turns.filter((turn) => turn.ok);
-  const appendS = columnOf(ok, (turn) => turn.append_s).sort();
-  const ttftS = columnOf(ok, (turn) => turn.ttft_s).sort();
-  const tpotS = columnOf(ok, (turn) => turn.tpot_s).sort();
-  const itlMaxS = columnOf(ok, (turn) => turn.itl_max_s).sort();
-  const rss = columnOf(ok, (turn) => turn.server_rss_bytes).sort();
-  const response = columnOf(ok, responseS).sort();
+  const ttft = spread(ok, (turn) => turn.ttft_s);
+  const tpot = spread(ok, (turn) => turn.tpot_s);
+  const response = spread(ok, responseS);
+  const rss = spread(ok, (turn) => turn.server_rss_bytes);
   return {
     ...aggregateV1(turns, durationS),
     n_sessions: new Set(turns.map((turn) => turn.session_index)).size,
     n_emitted_total: ok.reduce((sum, turn) => sum + turn.n_emitted, 0),
     final_history_length: ok.at(-1)?.history_length ?? null,
-    p50_append_s: percentileOfSorted(appendS, 0.5),
-    p50_ttft_s: percentileOfSorted(ttftS, 0.5),
-    p95_ttft_s: percentileOfSorted(ttftS, 0.95),
-    p50_tpot_s: percentileOfSorted(tpotS, 0.5),
-    p95_tpot_s: percentileOfSorted(tpotS, 0.95),
-    max_itl_s: itlMaxS.at(-1) ?? null,
-    p50_response_s: percentileOfSorted(response, 0.5),
-    p95_response_s: percentileOfSorted(response, 0.95),
-    max_response_s: response.at(-1) ?? null,
-    min_server_rss_bytes: rss[0] ?? null,
-    max_server_rss_bytes: rss.at(-1) ?? null,
+    p50_append_s: spread(ok, (turn) => turn.append_s).p50,
+    p50_ttft_s: ttft.p50,
+    p95_ttft_s: ttft.p95,
+    p50_tpot_s: tpot.p50,
+    p95_tpot_s: tpot.p95,
+    max_itl_s: spread(ok, (turn) => turn.itl_max_s).max,
+    p50_response_s: response.p50,
+    p95_response_s: response.p95,
+    max_response_s: response.max,
+    min_server_rss_bytes: rss.min,
+    max_server_rss_bytes: rss.max,
   };
+}
+
+/** Where the known values of a field lie; all null when there are none. */
+interface Spread {
+  count: number;
+  min: number | null;
+  p50: number | null;
+  p95: number | null;
+  max: number | null;
+  mean: number | null;
+}
+
+function spread<T>(turns: readonly T[], field: (turn: T) => number | null | undefined): Spread {
+  const sorted = columnOf(turns, field).sort();
+  return {
+    count: sorted.length,
+    min: sorted[0] ?? null,
+    p50: percentileOfSorted(sorted, 0.5),
+    p95: percentileOfSorted(sorted, 0.95),
+    max: sorted.at(-1) ?? null,
+    mean: mean(sorted),
+  };
+}
+
+function kvBounded({ count, min, max }: Spread): boolean | null {
+  if (min === null || max === null || count < 2) return null;
+  return (max - min) / Math.max(min, 1) < kvBoundedBelow;
 }
 
 /** What a user who asked at the scheduled moment waited: the delay of the start, and the turn. */
@@ -86,13 +109,13 @@ function buckets(ok: readonly OkTurnV1[]): Bucket[] {
   return [...byIndex]
     .sort(([a], [b]) => a - b)
     .map(([index, turns]) => {
-      const latencyS = columnOf(turns, latencyOf).sort();
+      const latency = spread(turns, latencyOf);
       return {
         bucket_index: index,
         n_turns: turns.length,
-        p50_latency_s: percentileOfSorted(latencyS, 0.5) ?? 0,
-        p95_latency_s: percentileOfSorted(latencyS, 0.95) ?? 0,
-        mean_kv_live_bytes: mean(columnOf(turns, (turn) => turn.kv_live_bytes)),
+        p50_latency_s: latency.p50 ?? 0,
+        p95_latency_s: latency.p95 ?? 0,
+        mean_kv_live_bytes: spread(turns, (turn) => turn.kv_live_bytes).mean,
       };
     });
 }

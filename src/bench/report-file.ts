@@ -3,7 +3,7 @@
 import { closeSync, fsyncSync, openSync, readdirSync, renameSync, rmSync, statSync, writeSync } from "node:fs";
 import { dirname, join } from "node:path";
 import type { Report, ReportV2 } from "./report.ts";
-import { parseReport } from "./schema.ts";
+import { checkedReport } from "./schema.ts";
 
 /** Thrown for a file that is missing, is not JSON, or is not a report; the message names the file and the field. */
 export class ReportFileError extends Error {
@@ -11,17 +11,22 @@ export class ReportFileError extends Error {
 }
 
 export async function readReport(path: string): Promise<Report> {
-  let text: string;
+  let value: unknown;
   try {
-    text = await Bun.file(path).text();
+    value = await Bun.file(path).json();
   } catch (cause) {
-    throw new ReportFileError(`can't read ${path}: ${cause instanceof Error ? cause.message : cause}`, { cause });
+    if (cause instanceof SyntaxError) throw new ReportFileError(`${path}: not JSON: ${cause.message}`, { cause });
+    throw new ReportFileError(`can't read ${path}: ${messageOf(cause)}`, { cause });
   }
   try {
-    return parseReport(text);
+    return checkedReport(value);
   } catch (cause) {
-    throw new ReportFileError(`${path}: ${cause instanceof Error ? cause.message : cause}`, { cause });
+    throw new ReportFileError(`${path}: ${messageOf(cause)}`, { cause });
   }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }
 
 /** The JSON file of a folder that was written last; null when there is none. */

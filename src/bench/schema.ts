@@ -11,25 +11,16 @@ const isV1 = ajv.compile<ReportV1>(v1);
 const isV2 = ajv.compile<ReportV2>(v2);
 
 /** Throws an error that points at the field, for example "/turns/3/latency_s must be number, is null". */
-export function parseReport(text: string): Report {
-  const value = parseJson(text);
+export function checkedReport(value: unknown): Report {
   if (typeof value !== "object" || value === null || !("schema_version" in value)) {
     throw new Error("not a bench report: /schema_version is missing");
   }
-  if (isV1(value) || isV2(value)) return value;
   if (value.schema_version !== 1 && value.schema_version !== 2) {
     throw new Error(`/schema_version must be 1 or 2, is ${JSON.stringify(value.schema_version)}`);
   }
-  const errors = value.schema_version === 1 ? isV1.errors : isV2.errors;
-  throw new Error(describe(errors ?? [], value));
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch (cause) {
-    throw new Error(`not JSON: ${cause instanceof Error ? cause.message : cause}`, { cause });
-  }
+  const isReport = value.schema_version === 1 ? isV1 : isV2;
+  if (isReport(value)) return value;
+  throw new Error(describe(isReport.errors ?? [], value));
 }
 
 /** The first error that names a field; "if" errors only repeat the one of their branch. */

@@ -60,6 +60,13 @@ describe("an error names the file", () => {
     await expect(readReport(path)).rejects.toThrow(`can't read ${path}: ENOENT`);
   });
 
+  test("that is not JSON", async () => {
+    const path = join(folder, "cut.json");
+    writeFileAtomically(path, '{"schema_version":2,');
+    await expect(readReport(path)).rejects.toThrow(`${path}: not JSON: `);
+    await expect(readReport(path)).rejects.toThrow(ReportFileError);
+  });
+
   test("and the field that is wrong", async () => {
     const path = join(folder, "bad.json");
     writeFileAtomically(path, '{"schema_version":2}');

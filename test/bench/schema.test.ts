@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { aggregateV2 } from "../../src/bench/aggregate.ts";
 import { judge } from "../../src/bench/gates.ts";
-import { parseReport } from "../../src/bench/schema.ts";
+import { checkedReport } from "../../src/bench/schema.ts";
 import { reportOf, steady, withFailure, world } from "./series.ts";
 
 const turns = withFailure(steady(12), 5);
@@ -12,7 +12,7 @@ const failedTurn = { ok: false, t_relative_s: 0, error_class: "Unavailable", err
 
 function errorOf(value: unknown): string {
   try {
-    parseReport(typeof value === "string" ? value : JSON.stringify(value));
+    checkedReport(JSON.parse(JSON.stringify(value)));
   } catch (error) {
     return error instanceof Error ? error.message : String(error);
   }
@@ -21,7 +21,7 @@ function errorOf(value: unknown): string {
 
 describe("schema 2", () => {
   test("a report we write is read back unchanged", () => {
-    expect(parseReport(JSON.stringify(report))).toEqual(report);
+    expect(checkedReport(JSON.parse(JSON.stringify(report)))).toEqual(report);
   });
 
   test("every field we write is required, wherever it is", () => {
@@ -66,8 +66,7 @@ describe("schema 1", () => {
 });
 
 test("what is no report is refused by what it lacks", () => {
-  expect(errorOf("{")).toStartWith("not JSON: ");
-  expect(errorOf("null")).toBe("not a bench report: /schema_version is missing");
-  expect(errorOf("[]")).toBe("not a bench report: /schema_version is missing");
+  expect(errorOf(null)).toBe("not a bench report: /schema_version is missing");
+  expect(errorOf([])).toBe("not a bench report: /schema_version is missing");
   expect(errorOf({ schema_version: 3 })).toBe("/schema_version must be 1 or 2, is 3");
 });
