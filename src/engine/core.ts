@@ -1,6 +1,6 @@
 import { chunkLength } from "../kv/geometry.ts";
 import { Pool } from "../kv/pool.ts";
-import type { Slab, SlabMemory } from "../kv/slab.ts";
+import type { ChunkRows, Slab, SlabMemory } from "../kv/slab.ts";
 import type { Decoder } from "./decoder.ts";
 import type { Decoded, DecodeRequest, SlabId, SlabState } from "./engine.ts";
 import { sample } from "./sampling.ts";
@@ -48,8 +48,8 @@ export class EngineCore {
       const chunk = { position: slab.position, tokenIds: tokenIds.subarray(done, done + take) };
       done += take;
       this.memory.prepare(slab, place);
-      const best = await this.decoder.step(place, [chunk], done === tokenIds.length);
-      this.#commit(slab, place, take, best[0]);
+      const { rows, best } = await this.decoder.step(place, [chunk], done === tokenIds.length);
+      this.#commit(slab, place, { ...rows, index: 0, count: take }, best[0]);
     }
     return this.#describe(slab);
   }
@@ -70,10 +70,10 @@ export class EngineCore {
       return { id, slab, tokenId };
     });
     const chunks = batch.map(({ slab, tokenId }) => ({ position: slab.position, tokenIds: [tokenId] }));
-    const best = await this.decoder.step(first, chunks, true);
+    const { rows, best } = await this.decoder.step(first, chunks, true);
     const decoded = new Map(
       batch.map(({ id, slab, tokenId }, i) => {
-        this.#commit(slab, first + i, 1, best[i]);
+        this.#commit(slab, first + i, { ...rows, index: i, count: 1 }, best[i]);
         return [id, { tokenId, state: this.#describe(slab) }];
       }),
     );
@@ -105,9 +105,9 @@ export class EngineCore {
     return slab;
   }
 
-  #commit(slab: Resident, place: number, tokens: number, best: number | undefined): void {
-    this.memory.commit(slab, place, tokens);
-    slab.computedTokens += tokens;
+  #commit(slab: Resident, place: number, rows: ChunkRows, best: number | undefined): void {
+    this.memory.commit(slab, place, rows);
+    slab.computedTokens += rows.count;
     if (best !== undefined) slab.best = best;
   }
 

@@ -38,7 +38,13 @@ export async function loadEngine(
   const small = statSync(join(file.dir, weightFileName)).size < singleThreadBytes;
   const threads = options.threads ?? (small ? 1 : availableParallelism());
   const embedding = new Embedding(dir, config.hiddenSize);
-  const decoder = await Decoder.load(file.modelPath, threads, config, memory, embedding);
+  const decoder = await Decoder.load(
+    file.modelPath,
+    { threads, profilePrefix: options.profilePrefix },
+    config,
+    memory,
+    embedding,
+  );
   const info: EngineInfo = {
     modelId,
     fingerprint: file.fingerprint,

@@ -1,18 +1,20 @@
-/** Tokens between two rotations of the sinks, and the longest chunk of one step. */
+/** Tokens between two rotations of the sinks, rows of the current block, and the longest chunk of one step. */
 export const block = 32;
 
 /**
- * Where a session's tokens lie in its cache: `sink` rows that never leave, then a ring.
- *
- * The ring has room for the window, rounded up to blocks, and one block more: a chunk of up to `block` new tokens then
- * only overwrites rows that no query of the chunk sees, so a step writes into the ring before it reads from it.
+ * Where a session's tokens lie in its slab. The sinks and the window's full blocks are in the ring: `sink` rows that
+ * never leave and `ringTokens` that are written over in turn. The block being filled lies apart, in the current block.
+ * So a step reads the ring, which it never writes, and which part of the slab a key is in depends on the query's
+ * position alone, however the history was cut into steps.
  */
 export interface Geometry {
   readonly sink: number;
   readonly window: number;
-  /** ceil(window / block) * block + block. */
+  /** ceil(window / block) * block. */
   readonly ringTokens: number;
-  /** Rows of a slab: sink + ringTokens. */
+  /** Rows of the ring: sink + ringTokens. */
+  readonly ringRows: number;
+  /** Rows of a slab: the ring and the current block. */
   readonly rows: number;
 }
 
@@ -23,12 +25,24 @@ export function geometry(sink: number, window: number): Geometry {
   if (!Number.isSafeInteger(window) || window < 1) {
     throw new RangeError(`window must be an integer of 1 or more, not ${window}`);
   }
-  const ringTokens = Math.ceil(window / block) * block + block;
-  return { sink, window, ringTokens, rows: sink + ringTokens };
+  const ringTokens = Math.ceil(window / block) * block;
+  const ringRows = sink + ringTokens;
+  return { sink, window, ringTokens, ringRows, rows: ringRows + block };
 }
 
-/** The row of position p's key and value. */
-export function rowOf(g: Geometry, p: number): number {
+/** The first position of p's block. Blocks start anew behind the sinks, and never hold more than `block` tokens. */
+export function blockStart(g: Geometry, p: number): number {
+  return p < g.sink ? p - (p % block) : p - ((p - g.sink) % block);
+}
+
+/** The position behind p's block. */
+export function blockEnd(g: Geometry, p: number): number {
+  const end = blockStart(g, p) + block;
+  return p < g.sink ? Math.min(end, g.sink) : end;
+}
+
+/** The ring's row of position p once its block is full. */
+export function ringRowOf(g: Geometry, p: number): number {
   return p < g.sink ? p : g.sink + ((p - g.sink) % g.ringTokens);
 }
 
@@ -47,8 +61,7 @@ export function sinkShift(g: Geometry, p: number): number {
   return p < g.sink ? 0 : Math.max(0, Math.floor((p - g.sink) / block) * block - g.window);
 }
 
-/** How many of `wanted` tokens one step may take from position p: chunks never cross a block, [0, sink) being one. */
+/** How many of `wanted` tokens one step may take from position p: a chunk never crosses a block. */
 export function chunkLength(g: Geometry, p: number, wanted: number): number {
-  const toBlockEnd = p < g.sink ? g.sink - p : block - ((p - g.sink) % block);
-  return Math.min(wanted, toBlockEnd, block);
+  return Math.min(wanted, blockEnd(g, p) - p);
 }

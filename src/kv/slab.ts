@@ -1,4 +1,4 @@
-import { block, type Geometry, oldestInWindow, rowOf, sinkShift } from "./geometry.ts";
+import { block, blockEnd, blockStart, type Geometry, oldestInWindow, ringRowOf, sinkShift } from "./geometry.ts";
 import { rotateKeys } from "./rotary.ts";
 
 /** Numbers that fix the size of a slab's row. */
@@ -8,11 +8,24 @@ export interface RowShape {
   headDim: number;
 }
 
-/**
- * The first word of a row that holds no token, in the key and in the value: a float of about 4.6e-31, harmless where
- * the mask hides it and nothing that a projection ever gives. It lets the rows of a slab be counted from its memory.
- */
-const emptyWord = 0x0d15ea5e;
+/** The keys or the values of one layer, of all slabs. */
+export interface LayerRows {
+  /** [capacity, kvHeads, ringRows, headDim] */
+  readonly ring: Float32Array;
+  /** [capacity, kvHeads, block, headDim] */
+  readonly current: Float32Array;
+}
+
+/** One slab's share of what a step computed. */
+export interface ChunkRows {
+  /** By layer, [n, kvHeads, tokens, headDim]. */
+  readonly keys: readonly Float32Array[];
+  readonly values: readonly Float32Array[];
+  readonly tokens: number;
+  /** Which of the n is the slab's, and how many of its tokens belong to the history. */
+  readonly index: number;
+  readonly count: number;
+}
 
 /** What one session's slab holds, apart from its rows. */
 export interface Slab {
@@ -22,21 +35,25 @@ export interface Slab {
   readonly rowCounts: Int32Array;
   /** The sinks' keys as the model computed them, [layers, kvHeads, sink, headDim]. */
   readonly sinkKeys: Float32Array;
-  /** By how much the sinks' keys in the slab are turned on. */
+  /** By how much the sinks' keys in the ring are turned on. */
   shift: number;
 }
 
 /**
- * The memory of all slabs. Layer l's keys are keys[l], [capacity, kvHeads, rows, headDim] float32, and so are the
- * values; the slab at place i is the i-th part of each. Nothing is allocated after construction but `Slab` records.
+ * The first word of a row that holds no token, in the key and in the value: a float of about 4.6e-31, harmless where
+ * the mask hides it and nothing that a projection ever gives. It lets the rows of a slab be counted from its memory.
+ */
+const emptyWord = 0x0d15ea5e;
+
+/**
+ * The memory of all slabs; the slab at place i is the i-th part of each array. Nothing is allocated after construction
+ * but `Slab` records.
  */
 export class SlabMemory {
-  readonly keys: Float32Array[];
-  readonly values: Float32Array[];
-  readonly #keyWords: Uint32Array[];
-  readonly #valueWords: Uint32Array[];
-  /** Elements of one slab in one layer's keys. */
-  readonly slabElements: number;
+  /** By layer. */
+  readonly keys: readonly LayerRows[];
+  readonly values: readonly LayerRows[];
+  readonly #parts: readonly MarkedRows[];
 
   constructor(
     readonly geometry: Geometry,
@@ -44,12 +61,13 @@ export class SlabMemory {
     readonly capacity: number,
     private readonly inverseFrequencies: Float64Array,
   ) {
-    this.slabElements = shape.kvHeads * geometry.rows * shape.headDim;
-    const allocate = () => Array.from({ length: shape.layers }, () => new Float32Array(capacity * this.slabElements));
-    this.keys = allocate();
-    this.values = allocate();
-    this.#keyWords = this.keys.map((a) => new Uint32Array(a.buffer));
-    this.#valueWords = this.values.map((a) => new Uint32Array(a.buffer));
+    const layers = Array.from({ length: shape.layers }, () => ({
+      key: new MarkedRows(geometry, shape, capacity),
+      value: new MarkedRows(geometry, shape, capacity),
+    }));
+    this.keys = layers.map(({ key }) => key);
+    this.values = layers.map(({ value }) => value);
+    this.#parts = layers.flatMap(({ key, value }) => [key, value]);
   }
 
   /** Live bytes of one cached token over all layers. */
@@ -59,20 +77,14 @@ export class SlabMemory {
 
   /** Bytes of one slab, whatever it holds; the sinks' original keys included. */
   get slabBytes(): number {
-    const { layers, kvHeads, headDim } = this.shape;
-    const sinkKeys = layers * kvHeads * this.geometry.sink * headDim * Float32Array.BYTES_PER_ELEMENT;
+    const sinkKeys = this.geometry.sink * (this.bytesPerToken / 2);
     return this.geometry.rows * this.bytesPerToken + sinkKeys;
   }
 
   /** An empty slab at `place`; whatever was there is erased. */
   create(place: number): Slab {
     const { layers, kvHeads, headDim } = this.shape;
-    const from = place * this.slabElements;
-    for (let layer = 0; layer < layers; layer++) {
-      this.keys[layer]?.fill(0, from, from + this.slabElements);
-      this.values[layer]?.fill(0, from, from + this.slabElements);
-      for (let row = 0; row < this.geometry.rows; row++) this.#erase(layer, place, row);
-    }
+    for (const part of this.#parts) part.clear(place);
     return {
       position: 0,
       rowCounts: new Int32Array(layers),
@@ -85,115 +97,199 @@ export class SlabMemory {
   prepare(slab: Slab, place: number): void {
     const shift = sinkShift(this.geometry, slab.position);
     if (shift === slab.shift) return;
-    this.#eachSinkHead(place, (layer, originals, inSlab) => {
-      const keys = this.keys[layer];
-      if (!keys) return;
-      // The turn below would overwrite an erased mark, and with it the evidence of a damaged row.
-      const marks = this.#emptySinkRows(layer, place);
-      rotateKeys(
-        keys.subarray(inSlab, inSlab + originals.length),
-        slab.sinkKeys.subarray(originals.from, originals.from + originals.length),
-        shift,
-        this.inverseFrequencies,
-      );
-      for (const row of marks) this.#erase(layer, place, row);
-    });
+    const { kvHeads, headDim } = this.shape;
+    const perHead = this.geometry.sink * headDim;
+    for (let layer = 0; layer < this.shape.layers; layer++) {
+      const keys = this.#part(layer, 0);
+      // A turn writes over the mark of an erased row, and with it the evidence that a row was damaged.
+      const erased = keys.emptySinks(place);
+      for (let head = 0; head < kvHeads; head++) {
+        const from = (layer * kvHeads + head) * perHead;
+        const originals = slab.sinkKeys.subarray(from, from + perHead);
+        rotateKeys(keys.sinks(place, head), originals, shift, this.inverseFrequencies);
+      }
+      for (const row of erased) keys.eraseInRing(place, row);
+    }
     slab.shift = shift;
   }
 
   /**
-   * After a chunk: takes note of the `tokens` rows that the step wrote from the slab's position on, keeps the sinks'
-   * keys, erases what has left the window, and moves the position. Rows are counted by looking at them.
+   * After a step: writes the chunk's new rows and moves the slab's position on. Rows that leave the window are erased; a
+   * block that became full moves into the ring. Rows are counted by looking at them.
    */
-  commit(slab: Slab, place: number, tokens: number): void {
+  commit(slab: Slab, place: number, rows: ChunkRows): void {
     const g = this.geometry;
     const before = slab.position;
-    const after = before + tokens;
-    if (before < g.sink) {
-      this.#eachSinkHead(place, (layer, originals, inSlab) => {
-        const keys = this.keys[layer]?.subarray(inSlab, inSlab + originals.length);
-        if (keys) slab.sinkKeys.set(keys, originals.from);
-      });
-    }
+    const after = before + rows.count;
+    const row = before - blockStart(g, before);
+    const full = after === blockEnd(g, before);
     for (let layer = 0; layer < this.shape.layers; layer++) {
+      const key = this.#part(layer, 0);
+      const value = this.#part(layer, 1);
+      key.writeCurrent(place, row, rows.keys[layer], rows);
+      value.writeCurrent(place, row, rows.values[layer], rows);
       let count = slab.rowCounts[layer] ?? 0;
-      for (let p = before; p < after; p++) if (this.#isLive(layer, place, rowOf(g, p))) count++;
+      for (let i = row; i < row + rows.count; i++)
+        if (key.currentIsLive(place, i) && value.currentIsLive(place, i)) count++;
       for (let p = oldestInWindow(g, before); p < oldestInWindow(g, after); p++) {
-        const row = rowOf(g, p);
-        if (this.#isLive(layer, place, row)) count--;
-        this.#erase(layer, place, row);
+        if (this.#isLive(layer, place, p, before)) count--;
+        this.#erase(layer, place, p, before);
       }
       slab.rowCounts[layer] = count;
+      if (full) {
+        key.moveToRing(place, ringRowOf(g, before - row), row + rows.count);
+        value.moveToRing(place, ringRowOf(g, before - row), row + rows.count);
+        if (before < g.sink) this.#keepSinkKeys(slab, place, layer);
+      }
     }
     slab.position = after;
-    if (before % block === 0 || tokens > 1) this.recount(slab, place);
+    if (full) this.recount(slab, place);
   }
 
   /** Counts every layer's live rows anew from the slab's memory. */
   recount(slab: Slab, place: number): void {
     for (let layer = 0; layer < this.shape.layers; layer++) {
+      const key = this.#part(layer, 0);
+      const value = this.#part(layer, 1);
       let count = 0;
-      for (let row = 0; row < this.geometry.rows; row++) if (this.#isLive(layer, place, row)) count++;
+      for (let row = 0; row < this.geometry.ringRows; row++) {
+        if (key.ringIsLive(place, row) && value.ringIsLive(place, row)) count++;
+      }
+      for (let row = 0; row < block; row++) {
+        if (key.currentIsLive(place, row) && value.currentIsLive(place, row)) count++;
+      }
       slab.rowCounts[layer] = count;
     }
   }
 
-  /** Erases what a step wrote for a position that is not part of the history. */
-  eraseFuture(place: number, position: number): void {
-    const row = rowOf(this.geometry, position);
-    for (let layer = 0; layer < this.shape.layers; layer++) this.#erase(layer, place, row);
-  }
-
   /** Exchanges the contents of two places. */
   swap(a: number, b: number): void {
-    const size = this.slabElements;
-    for (const layer of [...this.keys, ...this.values]) {
-      const held = layer.slice(a * size, (a + 1) * size);
-      layer.copyWithin(a * size, b * size, (b + 1) * size);
-      layer.set(held, b * size);
-    }
+    for (const part of this.#parts) part.swap(a, b);
   }
 
-  /** Makes a live row of one layer look empty, as a stray write would; for tests of INV-1. */
+  /** Makes the newest row of the last layer look empty, as a stray write would; for tests of INV-1. */
   damage(slab: Slab, place: number): void {
-    this.#erase(this.shape.layers - 1, place, rowOf(this.geometry, slab.position - 1));
+    this.#erase(this.shape.layers - 1, place, slab.position - 1, slab.position);
   }
 
-  #wordAt(place: number, row: number): number {
-    return place * this.slabElements + row * this.shape.headDim;
+  #part(layer: number, keyOrValue: 0 | 1): MarkedRows {
+    const part = this.#parts[2 * layer + keyOrValue];
+    if (!part) throw new RangeError(`there is no layer ${layer}`);
+    return part;
   }
 
-  #isLive(layer: number, place: number, row: number): boolean {
-    const at = this.#wordAt(place, row);
-    return this.#keyWords[layer]?.[at] !== emptyWord && this.#valueWords[layer]?.[at] !== emptyWord;
+  /** Whether position p's row is live, in a slab that holds `position` tokens. */
+  #isLive(layer: number, place: number, p: number, position: number): boolean {
+    const start = blockStart(this.geometry, position);
+    return ([0, 1] as const).every((which) => {
+      const part = this.#part(layer, which);
+      return p < start ? part.ringIsLive(place, ringRowOf(this.geometry, p)) : part.currentIsLive(place, p - start);
+    });
   }
 
-  #erase(layer: number, place: number, row: number): void {
-    const at = this.#wordAt(place, row);
-    const keys = this.#keyWords[layer];
-    const values = this.#valueWords[layer];
-    if (keys) keys[at] = emptyWord;
-    if (values) values[at] = emptyWord;
-  }
-
-  #emptySinkRows(layer: number, place: number): number[] {
-    return Array.from({ length: this.geometry.sink }, (_, row) => row).filter(
-      (row) => !this.#isLive(layer, place, row),
-    );
-  }
-
-  /** Visits the sinks of each layer and head: where their originals lie, and where in the layer's keys they are. */
-  #eachSinkHead(
-    place: number,
-    visit: (layer: number, originals: { from: number; length: number }, inSlab: number) => void,
-  ): void {
-    const { layers, kvHeads, headDim } = this.shape;
-    const length = this.geometry.sink * headDim;
-    for (let layer = 0; layer < layers; layer++) {
-      for (let head = 0; head < kvHeads; head++) {
-        const inSlab = place * this.slabElements + head * this.geometry.rows * headDim;
-        visit(layer, { from: (layer * kvHeads + head) * length, length }, inSlab);
-      }
+  #erase(layer: number, place: number, p: number, position: number): void {
+    const start = blockStart(this.geometry, position);
+    for (const which of [0, 1] as const) {
+      const part = this.#part(layer, which);
+      if (p < start) part.eraseInRing(place, ringRowOf(this.geometry, p));
+      else part.eraseInCurrent(place, p - start);
     }
   }
+
+  #keepSinkKeys(slab: Slab, place: number, layer: number): void {
+    const { kvHeads, headDim } = this.shape;
+    const perHead = this.geometry.sink * headDim;
+    for (let head = 0; head < kvHeads; head++) {
+      slab.sinkKeys.set(this.#part(layer, 0).sinks(place, head), (layer * kvHeads + head) * perHead);
+    }
+  }
+}
+
+/** The rows of one layer's keys or values, each marked when it is empty. */
+class MarkedRows implements LayerRows {
+  readonly ring: Float32Array;
+  readonly current: Float32Array;
+  readonly #ringWords: Uint32Array;
+  readonly #currentWords: Uint32Array;
+  /** Elements of one slab's ring and current block. */
+  readonly #ringSize: number;
+  readonly #currentSize: number;
+
+  constructor(
+    private readonly geometry: Geometry,
+    private readonly shape: RowShape,
+    capacity: number,
+  ) {
+    this.#ringSize = shape.kvHeads * geometry.ringRows * shape.headDim;
+    this.#currentSize = shape.kvHeads * block * shape.headDim;
+    this.ring = new Float32Array(capacity * this.#ringSize);
+    this.current = new Float32Array(capacity * this.#currentSize);
+    this.#ringWords = new Uint32Array(this.ring.buffer);
+    this.#currentWords = new Uint32Array(this.current.buffer);
+  }
+
+  clear(place: number): void {
+    this.ring.fill(0, place * this.#ringSize, (place + 1) * this.#ringSize);
+    this.current.fill(0, place * this.#currentSize, (place + 1) * this.#currentSize);
+    for (let row = 0; row < this.geometry.ringRows; row++) this.eraseInRing(place, row);
+    for (let row = 0; row < block; row++) this.eraseInCurrent(place, row);
+  }
+
+  /** The sinks of one head, [sink, headDim]. */
+  sinks(place: number, head: number): Float32Array {
+    const at = place * this.#ringSize + head * this.geometry.ringRows * this.shape.headDim;
+    return this.ring.subarray(at, at + this.geometry.sink * this.shape.headDim);
+  }
+
+  emptySinks(place: number): number[] {
+    return Array.from({ length: this.geometry.sink }, (_, row) => row).filter((row) => !this.ringIsLive(place, row));
+  }
+
+  /** Copies a chunk's rows to the current block from `row` on. */
+  writeCurrent(place: number, row: number, rows: Float32Array | undefined, chunk: ChunkRows): void {
+    const { kvHeads, headDim } = this.shape;
+    for (let head = 0; head < kvHeads; head++) {
+      const from = (chunk.index * kvHeads + head) * chunk.tokens * headDim;
+      const to = place * this.#currentSize + (head * block + row) * headDim;
+      if (rows) this.current.set(rows.subarray(from, from + chunk.count * headDim), to);
+    }
+  }
+
+  /** Moves the current block's first `count` rows to the ring from `ringRow` on, and leaves the block empty. */
+  moveToRing(place: number, ringRow: number, count: number): void {
+    const { kvHeads, headDim } = this.shape;
+    for (let head = 0; head < kvHeads; head++) {
+      const from = place * this.#currentSize + head * block * headDim;
+      const to = place * this.#ringSize + (head * this.geometry.ringRows + ringRow) * headDim;
+      this.ring.set(this.current.subarray(from, from + count * headDim), to);
+    }
+    for (let row = 0; row < count; row++) this.eraseInCurrent(place, row);
+  }
+
+  swap(a: number, b: number): void {
+    exchange(this.ring, this.#ringSize, a, b);
+    exchange(this.current, this.#currentSize, a, b);
+  }
+
+  ringIsLive(place: number, row: number): boolean {
+    return this.#ringWords[place * this.#ringSize + row * this.shape.headDim] !== emptyWord;
+  }
+
+  currentIsLive(place: number, row: number): boolean {
+    return this.#currentWords[place * this.#currentSize + row * this.shape.headDim] !== emptyWord;
+  }
+
+  eraseInRing(place: number, row: number): void {
+    this.#ringWords[place * this.#ringSize + row * this.shape.headDim] = emptyWord;
+  }
+
+  eraseInCurrent(place: number, row: number): void {
+    this.#currentWords[place * this.#currentSize + row * this.shape.headDim] = emptyWord;
+  }
+}
+
+function exchange(array: Float32Array, size: number, a: number, b: number): void {
+  const held = array.slice(a * size, (a + 1) * size);
+  array.copyWithin(a * size, b * size, (b + 1) * size);
+  array.set(held, b * size);
 }

@@ -4,7 +4,7 @@ import { GraphWriter } from "./onnx.ts";
 import type { Planned, PlannedTensor, WeightPlan } from "./plan.ts";
 
 /** Changes whenever the same checkpoint would give another graph or weight file. */
-export const graphVersion = "1";
+export const graphVersion = "2";
 export const weightFileName = "weights.bin";
 
 /** Weights of a block share one scale. MatMulNBits gives the same bits for one row and many only at 32 or below. */
@@ -13,16 +13,20 @@ const quantizationBlock = 32;
 /**
  * A decoder that attends over a slab in place.
  *
- * One step runs T new tokens of each of n sessions. The keys and values of a layer live in the slab
- * [n, kvHeads, rows, headDim], an input; ScatterND writes the new rows at `slots` and its output is bound by the
- * caller to the very memory of the input, so nothing is copied and nothing grows. Which rows a query sees is said by
- * `mask` alone, and each key's row depends on its position alone: so the order of every sum, and with it every bit
- * of the result, depends on the history and not on how it was cut into steps.
+ * One step runs T new tokens of each of n sessions, all of a session's in one block. A layer's keys and values lie in
+ * the slab's ring [n, kvHeads, ringRows, headDim], which is only read, and its current block [n, kvHeads, block,
+ * headDim], which a copy with the new rows at `slots` stands for; the new rows are outputs, and the host writes them.
+ * No cache tensor is concatenated or returned: onnxruntime-node copies what a graph returns, so a slab among the outputs
+ * would cost its whole size at every token.
+ *
+ * Operands have fixed shapes, and which rows a query sees is said by `mask` alone. Each key's row depends on the
+ * query's position alone, and so do the order of every sum and every bit of the result: not on how the history was cut.
  *
  * inputs: x [n, T, hidden] embeddings; cos, sin [n*T, headDim/2]; rope_rows [n, T], rows of cos and sin;
- * slots [n, kvHeads, T, 3] as (session, head, row); mask [n, 1, groups*T, rows], 0 or -inf; last [k], the rows of
- * [n*T] whose logits are wanted (may be empty); k.L and v.L of each layer.
- * outputs: lm_head.out [k, vocab], the logits; best [k], their argmax; k.L.out and v.L.out.
+ * slots [n, kvHeads, T, 3] as (session, head, row of the current block); mask [n, 1, groups*T, ringRows + block], 0 or
+ * -inf; parts [2] = (ringRows, block); last [k], the rows of [n*T] whose logits are wanted (may be empty); and of each
+ * layer L k.ring.L, v.ring.L, k.current.L, v.current.L.
+ * outputs: lm_head.out [k, vocab], the logits; best [k], their argmax; k.new.L and v.new.L [n, kvHeads, T, headDim].
  *
  * `groups` is heads/kvHeads folded into the rows: a MatMul with a single row takes another kernel and gives other
  * bits, so where heads = kvHeads the query is repeated to make two rows (see `attentionRows`).
@@ -43,6 +47,7 @@ export function buildGraph(
   writer.input("rope_rows", "int64", ["n", "T"]);
   writer.input("slots", "int64", ["n", kvHeads, "T", 3]);
   writer.input("mask", "float32", ["n", 1, "gT", "rows"]);
+  writer.input("parts", "int64", [2]);
   writer.input("last", "int64", ["k"]);
 
   const norm = (name: string, size = hiddenSize) => weights.vector(name, [name], size);
@@ -84,10 +89,17 @@ export function buildGraph(
     );
     writer.node("Reshape", [projected, writer.int64([0, 0, heads + 2 * kvHeads, headDim])], at("qkv.heads"));
     writer.node("Transpose", [at("qkv.heads")], at("qkv.byhead"), { perm: { ints: [0, 2, 1, 3] } });
-    writer.nodes("Split", [at("qkv.byhead"), writer.int64([heads, kvHeads, kvHeads])], [at("q"), at("k"), at("v")], {
-      axis: { int: 1 },
-    });
-    const rotated = (part: "q" | "k", count: number): string => {
+    const key = slabNames("k", layer);
+    const value = slabNames("v", layer);
+    writer.nodes(
+      "Split",
+      [at("qkv.byhead"), writer.int64([heads, kvHeads, kvHeads])],
+      [at("q"), at("k"), value.fresh],
+      {
+        axis: { int: 1 },
+      },
+    );
+    const rotated = (part: "q" | "k", count: number, out: string): string => {
       let input = at(part);
       if (config.qkNorm) {
         input = writer.node(
@@ -97,24 +109,30 @@ export function buildGraph(
           { axis: { int: -1 }, epsilon },
         );
       }
-      return writer.node("RotaryEmbedding", [input, "rope_rows", "cos", "sin"], at(`${part}.rope`), {
-        num_heads: { int: count },
-      });
+      return writer.node("RotaryEmbedding", [input, "rope_rows", "cos", "sin"], out, { num_heads: { int: count } });
     };
-    let query = rotated("q", heads);
-    const cached = (part: "k" | "v", rowsNow: string): string => {
-      const slab = writer.input(slabInput(part, layer), "float32", ["n", kvHeads, "rows", headDim]);
-      writer.output(slabOutput(part, layer), "float32", ["n", kvHeads, "rows", headDim]);
-      return writer.node("ScatterND", [slab, "slots", rowsNow], slabOutput(part, layer));
-    };
-    const keys = cached("k", rotated("k", kvHeads));
-    const values = cached("v", at("v"));
+    let query = rotated("q", heads, at("q.rope"));
+    rotated("k", kvHeads, key.fresh);
+    for (const names of [key, value]) {
+      writer.input(names.ring, "float32", ["n", kvHeads, "ringRows", headDim]);
+      writer.input(names.current, "float32", ["n", kvHeads, "block", headDim]);
+      writer.output(names.fresh, "float32", ["n", kvHeads, "T", headDim]);
+      writer.node("ScatterND", [names.current, "slots", names.fresh], names.block);
+    }
     if (rows.repeat > 1) query = writer.node("Concat", [query, query], at("q.twice"), { axis: { int: 2 } });
     query = writer.node("Reshape", [query, writer.int64([0, kvHeads, -1, headDim])], at("q.folded"));
-    writer.node("FusedMatMul", [query, keys], at("scores"), { transB: { int: 1 }, alpha: headDim ** -0.5 });
+    const scores = (keys: string, out: string) =>
+      writer.node("FusedMatMul", [query, keys], out, { transB: { int: 1 }, alpha: headDim ** -0.5 });
+    const both = [scores(key.ring, at("scores.ring")), scores(key.block, at("scores.block"))];
+    writer.node("Concat", both, at("scores"), { axis: { int: -1 } });
     writer.node("Add", [at("scores"), "mask"], at("masked"));
     writer.node("Softmax", [at("masked")], at("attention"), { axis: { int: -1 } });
-    let attended = writer.node("MatMul", [at("attention"), values], at("attended.folded"));
+    writer.nodes("Split", [at("attention"), "parts"], [at("attention.ring"), at("attention.block")], {
+      axis: { int: -1 },
+    });
+    writer.node("MatMul", [at("attention.ring"), value.ring], at("attended.ring"));
+    writer.node("MatMul", [at("attention.block"), value.block], at("attended.block"));
+    let attended = writer.node("Add", [at("attended.ring"), at("attended.block")], at("attended.folded"));
     if (rows.repeat > 1) {
       writer.nodes("Split", [attended], [at("attended.once"), at("attended.again")], { axis: { int: 2 } });
       attended = at("attended.once");
@@ -127,8 +145,8 @@ export function buildGraph(
 
     // Feed forward (SwiGLU).
     const inner = config.intermediateSize;
-    const both = linear(x, "gate_up", ["mlp.gate_proj", "mlp.up_proj"], 2 * inner, hiddenSize, config.bias.mlp);
-    writer.nodes("Split", [both, writer.int64([inner, inner])], [at("gate"), at("up")], { axis: { int: 2 } });
+    const gateUp = linear(x, "gate_up", ["mlp.gate_proj", "mlp.up_proj"], 2 * inner, hiddenSize, config.bias.mlp);
+    writer.nodes("Split", [gateUp, writer.int64([inner, inner])], [at("gate"), at("up")], { axis: { int: 2 } });
     writer.node("QuickGelu", [at("gate")], at("silu"), { alpha: 1 }); // x * sigmoid(x)
     writer.node("Mul", [at("silu"), at("up")], at("gated"));
     const down = linear(at("gated"), "down", ["mlp.down_proj"], hiddenSize, inner, config.bias.mlp);
@@ -151,8 +169,15 @@ export function buildGraph(
 export const embeddingName = "model.embed_tokens.weight";
 
 export const logitsOutput = "lm_head.out";
-export const slabInput = (part: "k" | "v", layer: number): string => `${part}.${layer}`;
-export const slabOutput = (part: "k" | "v", layer: number): string => `${part}.${layer}.out`;
+
+/** The values of a layer's keys or values: two inputs, the output with the new rows, and the current block with them. */
+export function slabNames(
+  part: "k" | "v",
+  layer: number,
+): { ring: string; current: string; fresh: string; block: string } {
+  const name = (what: string) => `${part}.${what}.${layer}`;
+  return { ring: name("ring"), current: name("current"), fresh: name("new"), block: name("block") };
+}
 
 /** How many rows of the attention's matrices one token takes, and how often the query is repeated to get there. */
 export function attentionRows(config: Pick<ModelConfig, "heads" | "kvHeads">): { perToken: number; repeat: 1 | 2 } {

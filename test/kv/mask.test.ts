@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import fc from "fast-check";
-import { block, chunkLength, geometry, rowOf } from "../../src/kv/geometry.ts";
+import { block, blockStart, chunkLength, geometry, ringRowOf } from "../../src/kv/geometry.ts";
 import { writeMask } from "../../src/kv/mask.ts";
 
 /** The visible positions of a query, straight from the definition. */
@@ -16,14 +16,18 @@ test("a query sees exactly the rows of its visible positions, for every chunk, p
       fc.integer({ min: 0, max: 700 }),
       fc.integer({ min: 1, max: block }),
       fc.integer({ min: 1, max: 3 }),
-      (sink, window, p, wanted, copies) => {
+      fc.integer({ min: 0, max: 2 }),
+      (sink, window, p, wanted, copies, repeated) => {
         const g = geometry(sink, window);
-        const tokens = chunkLength(g, p, wanted);
+        const asked = chunkLength(g, p, wanted);
+        const tokens = asked + repeated;
         const mask = new Float32Array(copies * tokens * g.rows).fill(7);
-        writeMask(mask, g, p, tokens, copies);
+        writeMask(mask, g, p, tokens, copies, p + asked - 1);
         for (let copy = 0; copy < copies; copy++) {
           for (let t = 0; t < tokens; t++) {
-            const rows = new Set(visible(sink, window, p + t).map((j) => rowOf(g, j)));
+            const start = blockStart(g, p);
+            const rowOf = (j: number) => (j < start ? ringRowOf(g, j) : g.ringRows + j - start);
+            const rows = new Set(visible(sink, window, p + Math.min(t, asked - 1)).map(rowOf));
             const expected = Array.from({ length: g.rows }, (_, row) => (rows.has(row) ? 0 : Number.NEGATIVE_INFINITY));
             const from = (copy * tokens + t) * g.rows;
             expect(Array.from(mask.subarray(from, from + g.rows))).toEqual(expected);
