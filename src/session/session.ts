@@ -107,6 +107,7 @@ export class Session {
   async append(tokenIds: Uint32Array, signal?: AbortSignal): Promise<number> {
     using _turn = await this.#turns.begin(signal);
     this.#touch();
+    await this.#recount();
     if (tokenIds.length > 0) {
       await this.#compute(() =>
         this.host.scheduler.prefill(this.slab, this.#historyTokens, tokenIds, (ran, state) => this.#commit(ran, state)),
@@ -119,6 +120,7 @@ export class Session {
     using _turn = await this.#turns.begin(signal);
     this.#touch();
     const startedAtS = this.host.now();
+    await this.#recount();
     if (this.#historyTokens === 0) {
       throw new SessionError("invalid-argument", "the session has no history to continue: append tokens first");
     }
@@ -149,8 +151,7 @@ export class Session {
   /** Asking is not activity: it neither resets the idle time nor saves the session from eviction. */
   async info(signal?: AbortSignal): Promise<SessionInfo> {
     using _turn = await this.#turns.begin(signal);
-    const state = await this.#compute(() => this.host.engine.state(this.slab));
-    this.#commit(0, state);
+    const state = await this.#recount();
     return {
       historyTokens: this.#historyTokens,
       liveBytes: state.liveBytes,
@@ -170,6 +171,13 @@ export class Session {
 
   get #cacheTokens(): number {
     return this.host.engine.info.sink + this.host.engine.info.window;
+  }
+
+  /** Has the slab count its rows anew, so that no call builds on a corrupt cache. */
+  async #recount(): Promise<SlabState> {
+    const state = await this.#compute(() => this.host.engine.state(this.slab));
+    this.#commit(0, state);
+    return state;
   }
 
   async #step(sampling: Sampling, signal: AbortSignal | undefined): Promise<number> {

@@ -1,0 +1,227 @@
+import { afterAll, beforeAll, beforeEach, expect, test } from "bun:test";
+import { type Engine, greedy } from "../../src/engine/engine.ts";
+import type { SessionErrorKind } from "../../src/session/errors.ts";
+import { SessionError } from "../../src/session/errors.ts";
+import type { GenerationEvent, Session } from "../../src/session/session.ts";
+import { SessionStore } from "../../src/session/store.ts";
+import { rejection } from "../rejection.ts";
+import { testEngine } from "../server/serving.ts";
+
+const capacity = 3;
+const ttlS = 100;
+
+let engine: Engine;
+let store: SessionStore;
+let nowS: number;
+let told: string[];
+beforeAll(async () => {
+  engine = await testEngine({ capacity });
+});
+afterAll(() => engine.close());
+beforeEach(async () => {
+  nowS = 0;
+  told = [];
+  let ids = 0;
+  store = new SessionStore(engine, {
+    ttlS,
+    maxWaitingCalls: 2,
+    now: () => nowS,
+    newId: () => `session-${ids++}`,
+    events: {
+      created: () => {},
+      evicted: (session, reason) => told.push(`${session.label} evicted: ${reason}`),
+      violated: (session, { invariant }) => told.push(`${session.label} violated: ${invariant}`),
+      ended: (session, outcome) => told.push(`${session.label} ended: ${outcome}`),
+      engineCrashed: () => told.push("crashed"),
+    },
+  });
+});
+
+const ids = (length: number) => new Uint32Array(length).fill(7);
+
+async function closeAll(): Promise<void> {
+  for (const { id } of [...store.sessions]) await store.close(id);
+}
+
+/** All slabs of the engine can be taken: none was lost. */
+async function expectNoSlabLost(): Promise<void> {
+  await closeAll();
+  const slabs = await Promise.all(Array.from({ length: capacity }, () => engine.createSlab()));
+  for (const slab of slabs) await engine.freeSlab(slab);
+}
+
+async function kindOf(promise: Promise<unknown>): Promise<SessionErrorKind> {
+  const error = await rejection(promise);
+  if (!(error instanceof SessionError)) throw error;
+  return error.kind;
+}
+
+function generate(session: Session, maxTokens: number): AsyncGenerator<GenerationEvent, void> {
+  return store.generate(session.id, { maxTokens, sampling: greedy });
+}
+
+test("a new session beyond capacity evicts the least recently active one", async () => {
+  const sessions = [];
+  for (const label of ["a", "b", "c"]) {
+    nowS++;
+    sessions.push(await store.create([], label));
+  }
+  const [a, b] = sessions as [Session, Session];
+  nowS++;
+  await store.append(a.id, ids(5));
+  await store.create([], "d");
+  expect(told).toEqual(["b evicted: capacity", "b ended: evicted"]);
+  expect(await kindOf(store.append(b.id, ids(1)))).toBe("not-found");
+  expect(await store.append(a.id, ids(1))).toBe(6);
+  await expectNoSlabLost();
+});
+
+test("asking for information is not activity", async () => {
+  const [a] = [await store.create([], "a")];
+  nowS = 1;
+  await store.create([], "b");
+  await store.create([], "c");
+  nowS = 50;
+  expect((await store.info(a.id)).idleS).toBe(50);
+  expect((await store.info(a.id)).idleS).toBe(50);
+  await store.create([], "d");
+  expect(told[0]).toBe("a evicted: capacity");
+  await expectNoSlabLost();
+});
+
+test("a session with a call in flight is never evicted; when all have one, there is no room", async () => {
+  const sessions = [];
+  for (const label of ["a", "b", "c"]) sessions.push(await store.create([], label));
+  const streams = [];
+  for (const session of sessions) {
+    await store.append(session.id, ids(3));
+    const events = generate(session, 10);
+    await events.next();
+    streams.push(events);
+  }
+  expect(await kindOf(store.create([], "d"))).toBe("resource-exhausted");
+  await streams[1]?.return();
+  await store.create([], "d");
+  expect(told).toEqual(["b evicted: capacity", "b ended: evicted"]);
+  for (const events of streams) await events.return();
+  await expectNoSlabLost();
+});
+
+test("many created at once take no more slabs than there are", async () => {
+  const created = await Promise.all(Array.from({ length: 10 }, (_, i) => store.create([], `s${i}`).catch(() => {})));
+  expect(store.activeCount).toBeLessThanOrEqual(capacity);
+  expect(created.filter((session) => session !== undefined).length).toBeGreaterThanOrEqual(capacity);
+  await expectNoSlabLost();
+});
+
+test("a session idle for longer than the TTL is gone, swept or not", async () => {
+  const swept = await store.create([], "swept");
+  const found = await store.create([], "found");
+  const active = await store.create([], "active");
+  nowS = ttlS;
+  await store.append(active.id, ids(1));
+  nowS = ttlS + 1;
+  expect(await kindOf(store.info(found.id))).toBe("not-found");
+  await store.evictIdle();
+  expect(await kindOf(store.info(swept.id))).toBe("not-found");
+  expect(await store.append(active.id, ids(1))).toBe(2);
+  expect(told.sort()).toEqual([
+    "found ended: evicted",
+    "found evicted: idle",
+    "swept ended: evicted",
+    "swept evicted: idle",
+  ]);
+  await expectNoSlabLost();
+});
+
+test("a reader that stalls for longer than the TTL loses its session, and those who wait for it hear so", async () => {
+  const session = await store.create([], "stalled");
+  await store.append(session.id, ids(3));
+  const events = generate(session, 10);
+  await events.next();
+  const waiting = kindOf(store.append(session.id, ids(1)));
+  nowS = ttlS + 1;
+  await store.evictIdle();
+  expect(await waiting).toBe("not-found");
+  expect(await kindOf(events.next())).toBe("not-found");
+  await expectNoSlabLost();
+});
+
+test("a session is not idle while the engine works for it", async () => {
+  const session = await store.create([], "busy");
+  const appending = store.append(session.id, ids(200));
+  await Bun.sleep(1);
+  nowS = ttlS + 1;
+  await store.evictIdle();
+  expect(await appending).toBe(200);
+  await expectNoSlabLost();
+});
+
+test.each([
+  ["append", (session: Session) => store.append(session.id, ids(1))],
+  ["generate", (session: Session) => Array.fromAsync(generate(session, 1))],
+  ["info", (session: Session) => store.info(session.id)],
+])("a corrupt slab is found by %s, which fails, frees it and forgets the session", async (_, call) => {
+  const others = [await store.create([], "other")];
+  await store.append(others[0]?.id ?? "", ids(10));
+  const session = await store.create([], "corrupt");
+  await store.append(session.id, ids(10));
+  await engine.corrupt(session.slab);
+  expect(await kindOf(call(session))).toBe("invariant-violated");
+  expect(told).toEqual(["corrupt violated: inv1", "corrupt ended: violated"]);
+  expect(await kindOf(store.info(session.id))).toBe("not-found");
+  expect((await store.info(others[0]?.id ?? "")).historyTokens).toBe(10);
+  await expectNoSlabLost();
+});
+
+test("closing waits for the calls that came before, and frees the slab once", async () => {
+  const session = await store.create([], "a");
+  const appending = store.append(session.id, ids(100));
+  const closing = store.close(session.id);
+  const late = kindOf(store.append(session.id, ids(1)));
+  expect(await appending).toBe(100);
+  expect(await closing).toBe(100);
+  expect(await late).toBe("not-found");
+  expect(told).toEqual(["a ended: closed"]);
+  await expectNoSlabLost();
+});
+
+test("calls on one session wait in order; too many are refused", async () => {
+  const session = await store.create([], "a");
+  const calls = [1, 2, 3].map((n) => store.append(session.id, ids(n)));
+  expect(store.queueDepth).toBeGreaterThanOrEqual(2);
+  expect(await kindOf(store.append(session.id, ids(4)))).toBe("resource-exhausted");
+  expect(await Promise.all(calls)).toEqual([1, 3, 6]);
+  await expectNoSlabLost();
+});
+
+test("an append goes on when its caller goes away", async () => {
+  const session = await store.create([], "a");
+  const abort = new AbortController();
+  const appending = store.append(session.id, ids(100), abort.signal);
+  await Bun.sleep(1);
+  abort.abort();
+  expect(await appending).toBe(100);
+  await expectNoSlabLost();
+});
+
+test("a generation told to stop ends with a done of its own", async () => {
+  const session = await store.create([], "a");
+  await store.append(session.id, ids(3));
+  const stop = new AbortController();
+  const events = store.generate(session.id, { maxTokens: 100, sampling: greedy, stop: stop.signal });
+  await events.next();
+  stop.abort();
+  expect((await events.next()).value).toMatchObject({ kind: "done", stopReason: "cancelled", generatedTokens: 1 });
+  expect((await events.next()).done).toBe(true);
+  expect((await store.info(session.id)).historyTokens).toBe(4);
+  await expectNoSlabLost();
+});
+
+test("a generation left in the middle gives its turn to the next call", async () => {
+  const session = await store.create([], "a");
+  await store.append(session.id, ids(3));
+  for await (const event of generate(session, 100)) if (event.kind === "token") break;
+  expect(await store.append(session.id, ids(1))).toBe(5);
+  await expectNoSlabLost();
+});
