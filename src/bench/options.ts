@@ -99,7 +99,7 @@ export function benchOptions(args: Values<typeof benchFlags>, kakeya: readonly s
     throw new UsageError("--token is for the server at --address, and there is no --address");
   }
   return {
-    durationS: duration("duration", given("duration", args)),
+    durationS: positive("duration", given("duration", args)),
     turnSpacingS: duration("turn-spacing", given("turn-spacing", args)),
     turnsTarget: args.turns === undefined ? null : integer("turns", String(args.turns), 1),
     address,

@@ -15,6 +15,8 @@ export interface TurnRequest {
   historyIds: readonly number[];
   messageIds: ArrayLike<number>;
   maxTokens: number;
+  /** Of the model that the run measures. */
+  modelFingerprint: string;
   startedS: number;
   clock: Clock;
   signal: AbortSignal;
@@ -25,7 +27,12 @@ export class AnswerCut extends Error {
   override name = "AnswerCut";
 }
 
-/** Appends, generates and asks what it cost. Throws what the client throws, or AnswerCut. */
+/** The address is served by another model than when the run began. */
+export class ModelChanged extends Error {
+  override name = "ModelChanged";
+}
+
+/** Appends, generates and asks what it cost. Throws what the client throws, AnswerCut or ModelChanged. */
 export async function measureTurn(request: TurnRequest): Promise<{ turn: MeasuredTurn; answerIds: number[] }> {
   const { client, clock, signal, startedS } = request;
   const session = await request.openSession();
@@ -46,7 +53,12 @@ export async function measureTurn(request: TurnRequest): Promise<{ turn: Measure
   }
 
   const info = await session.info({ signal });
-  const { residentBytes } = await client.runtimeInfo({ signal });
+  const { modelFingerprint, residentBytes } = await client.runtimeInfo({ signal });
+  if (modelFingerprint !== request.modelFingerprint) {
+    throw new ModelChanged(
+      `the server's model is ${modelFingerprint} now, ${request.modelFingerprint} when the run began`,
+    );
+  }
   const turn: MeasuredTurn = {
     latency_s: endedS - startedS,
     append_s: appendedS - appendStartedS,

@@ -1,6 +1,13 @@
 /** One session, turn after turn. */
 
-import { type Client, InvariantViolation, type Session, SessionClosed, SessionNotFound } from "../client/index.ts";
+import {
+  type Client,
+  InvariantViolation,
+  type RuntimeInfo,
+  type Session,
+  SessionClosed,
+  SessionNotFound,
+} from "../client/index.ts";
 import type { Tokenizer } from "../model/tokenizer.ts";
 import type { Clock } from "./clock.ts";
 import type { ConfigV2, TurnV2 } from "./report.ts";
@@ -10,6 +17,8 @@ import type { Workload } from "./workload.ts";
 
 export interface WalkOptions {
   client: Client;
+  /** Of the server when the run began. */
+  info: Pick<RuntimeInfo, "modelFingerprint">;
   tokenizer: Tokenizer;
   clock: Clock;
   workload: Workload;
@@ -81,7 +90,7 @@ export class Walk {
   }
 
   async #measure(message: string, startedS: number, signal: AbortSignal) {
-    const { client, clock, control, maxTokens, template, tokenizer } = this.#options;
+    const { client, clock, control, info, maxTokens, template, tokenizer } = this.#options;
     const messageIds = tokenizer.encode(promptText(template, message, this.#previous));
     const { turn, answerIds } = await measureTurn({
       client,
@@ -89,6 +98,7 @@ export class Walk {
       historyIds: this.#history,
       messageIds,
       maxTokens,
+      modelFingerprint: info.modelFingerprint,
       startedS,
       clock,
       signal,

@@ -4,12 +4,14 @@ import { cpus, loadavg, platform, release, totalmem } from "node:os";
 import type { RuntimeInfo } from "../client/index.ts";
 import type { WorldAtStart } from "./record.ts";
 import type { World } from "./report.ts";
+import { sourceCommit } from "./source-commit.ts";
 
-export function worldOf(info: RuntimeInfo, commit: string | null, commandLine: string[]): WorldAtStart {
+/** As of now: when the run begins. */
+export function worldOf(info: RuntimeInfo): WorldAtStart {
   const processors = cpus();
   return {
     version: info.version,
-    commit,
+    commit: sourceCommit(),
     model_id: info.modelId,
     model_fingerprint: info.modelFingerprint,
     architecture: info.architecture,
@@ -25,7 +27,7 @@ export function worldOf(info: RuntimeInfo, commit: string | null, commandLine: s
     memory_total_bytes: totalmem(),
     os: `${platform()} ${release()} ${process.arch}`,
     load_average_start: loadAverage(),
-    command_line: commandLine,
+    command_line: commandLine(process.argv.slice(2)),
   };
 }
 
@@ -33,4 +35,13 @@ export function worldOf(info: RuntimeInfo, commit: string | null, commandLine: s
 export function loadAverage(): World["load_average_end"] {
   const [one = 0, five = 0, fifteen = 0] = loadavg();
   return [one, five, fifteen];
+}
+
+/** As it was typed, without what nobody else should read. */
+export function commandLine(args: readonly string[]): string[] {
+  const hidden = args.map((arg, i) => {
+    if (arg.startsWith("--token=")) return "--token=***";
+    return args[i - 1] === "--token" ? "***" : arg;
+  });
+  return ["kakeya", ...hidden];
 }

@@ -63,12 +63,17 @@ describe("kakeya bench", () => {
     expect(summary).toMatchObject({ partial: false, agg: { n_turns: 2 }, gates: { work: { verdict: "pass" } } });
   });
 
-  test("with the negative control exits with 3: the work gate fails", async () => {
+  test("with the negative control exits with 3: the work and the latency gate fail", async () => {
     using scratch = scratchDir();
-    const args = ["--control", "reprefill", ...short, "--turns", "4", "--output", "run.json"];
+    const args = ["--control", "reprefill", ...short, "--turns", "40", "--output", "run.json"];
     await using bench = start(["bench", ...args], scratch.path);
     expect(await bench.exited).toBe(3);
-    expect((await reportAt(join(scratch.path, "run.json"))).gates.work.verdict).toBe("fail");
+    const { gates } = await reportAt(join(scratch.path, "run.json"));
+    expect(gates).toMatchObject({
+      work: { verdict: "fail" },
+      latency: { verdict: "fail" },
+      memory: { verdict: "pass" },
+    });
   });
 
   test("walks a workload of its own with a chat template", async () => {
@@ -111,6 +116,25 @@ describe("kakeya bench", () => {
     expect(left.turns.length).toBeGreaterThanOrEqual(Math.floor(left.duration_s / 0.1) - 4);
     const pid = ownServerPid(await bench.stderr);
     await eventually("the server's end", () => (isAlive(pid) ? undefined : true));
+  });
+
+  test("charges a stalled server to every turn that waited behind it", async () => {
+    using scratch = scratchDir();
+    const output = join(scratch.path, "run.json");
+    await using server = await startServer("127.0.0.1:0", scratch.path);
+    await using bench = start(["bench", ...endless, "--address", server.address, "--output", output], scratch.path);
+    const { turns } = await checkpointOf(output, 3);
+    server.kill("SIGSTOP");
+    await Bun.sleep(1500);
+    server.kill("SIGCONT");
+    await checkpointOf(output, turns.length + 10);
+    bench.kill("SIGINT");
+    await bench.exited;
+    const report = await reportAt(output);
+    const waited = report.turns.filter((turn) => turn.t_relative_s - turn.scheduled_s > 0.2);
+    expect(waited.length).toBeGreaterThanOrEqual(5);
+    expect(report.agg.n_errors).toBe(0);
+    expect(report.agg.max_response_s).toBeGreaterThanOrEqual(1);
   });
 
   test("goes on when its server is killed, in a new session when one is back; the gates say fail", async () => {

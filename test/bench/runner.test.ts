@@ -40,6 +40,7 @@ async function ran({ stop = new AbortController().signal, onTurn, ...asked }: As
   });
   const walk = new Walk({
     client: host.connect(),
+    info: { modelFingerprint: host.engine.info.fingerprint },
     tokenizer,
     clock,
     workload: builtInWorkload,
@@ -152,6 +153,11 @@ describe("a turn", () => {
     ]);
   });
 
+  test("after which another model answers has failed", async () => {
+    const { turns } = await ran({ info: { modelFingerprint: "another" }, turnsTarget: 1 });
+    expect(turns).toMatchObject([{ ok: false, error_class: "ModelChanged" }]);
+  });
+
   test("in flight when the run is told to stop is neither answered nor failed", async () => {
     const stop = new AbortController();
     const { turns } = await ran({
@@ -180,6 +186,7 @@ test("the negative control opens a session with the whole history each turn, and
 test("a warm-up leaves no session behind, and throws when a turn of it fails", async () => {
   const options = {
     client: host.connect(),
+    info: { modelFingerprint: host.engine.info.fingerprint },
     tokenizer,
     clock: systemClock(),
     workload: builtInWorkload,

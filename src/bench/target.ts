@@ -1,0 +1,61 @@
+/** What a run measures: a server that was given or started, and the tokenizer that goes with its model. */
+
+import { say } from "../cli/output.ts";
+import { Client, type RuntimeInfo } from "../client/index.ts";
+import { resolveModel } from "../model/resolve.ts";
+import { loadTokenizer, type Tokenizer } from "../model/tokenizer.ts";
+import type { BenchOptions } from "./options.ts";
+import { OwnServer } from "./own-server.ts";
+
+export interface Target extends AsyncDisposable {
+  address: string;
+  isOwnServer: boolean;
+  client: Client;
+  /** When the run began. */
+  info: RuntimeInfo;
+  tokenizer: Tokenizer;
+}
+
+/** Throws when there is no server, or no tokenizer for its model; then nothing is left running. */
+export async function openTarget(options: BenchOptions): Promise<Target> {
+  await using opened = new AsyncDisposableStack();
+  const server = options.address === undefined ? opened.use(await startServer(options)) : undefined;
+  const address = options.address ?? server?.address ?? "";
+  const client = opened.use(new Client(address, options.token === undefined ? {} : { token: options.token }));
+  const info = await runtimeInfo(client, address);
+  const tokenizer = tokenizerFor(options, info);
+  const parts = opened.move();
+  const close = () => parts.disposeAsync();
+  return { address, isOwnServer: server !== undefined, client, info, tokenizer, [Symbol.asyncDispose]: close };
+}
+
+async function startServer({ kakeya, output, serverFlags }: BenchOptions): Promise<OwnServer> {
+  const logPath = `${output.replace(/\.json$/, "")}.server.log`;
+  const server = await OwnServer.start({ kakeya, flags: serverFlags, logPath });
+  say(`started a server of its own at ${server.address} (pid ${server.pid}, log ${logPath})`);
+  return server;
+}
+
+async function runtimeInfo(client: Client, address: string): Promise<RuntimeInfo> {
+  try {
+    return await client.runtimeInfo();
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : cause;
+    const advice = 'start one with "kakeya serve", or leave out --address';
+    throw new Error(`no kakeya server answers at ${address}: ${why}; ${advice}`, { cause });
+  }
+}
+
+/** The tokenizer asked for, or that of the model that is served. */
+function tokenizerFor({ tokenizer, model }: BenchOptions, info: RuntimeInfo): Tokenizer {
+  const asked = tokenizer ?? model;
+  if (asked !== undefined) return loadTokenizer(resolveModel(asked, process.env).dir, info.vocabSize);
+  const embedded = resolveModel(undefined, process.env);
+  try {
+    const { dir } = info.modelId === embedded.modelId ? embedded : resolveModel(info.modelId, process.env);
+    return loadTokenizer(dir, info.vocabSize);
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : cause;
+    throw new Error(`no tokenizer for the served model ${info.modelId}: ${why}. Name one with --tokenizer`, { cause });
+  }
+}
