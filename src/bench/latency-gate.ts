@@ -1,7 +1,7 @@
 /** The latency gate: seconds per token must not drift over the run. */
 
 import { columnOf } from "./column.ts";
-import type { Gate, OkTurn } from "./report.ts";
+import type { Gate, OkTurn, Verdict } from "./report.ts";
 import { percentile, trend } from "./stats.ts";
 
 const fewestTurns = 20;
@@ -47,18 +47,25 @@ export function latencyGate(ok: readonly OkTurn[], rotation: number): Gate {
     end_to_start: ratio,
   };
   const inconclusive = (reason: string): Gate => ({ verdict: "inconclusive", reason, numbers });
-  if (spoken.length < fewestTurns)
+  if (spoken.length < fewestTurns) {
     return inconclusive(`${spoken.length} turns with tokens, at least ${fewestTurns} are needed`);
+  }
   if (slope === null || ratio === null) return inconclusive("the turns have no duration, or all began at one moment");
 
   const [at, low, high] = [percent(slope.slope), percent(slope.low), percent(slope.high)];
+  const verdict = verdictOf(at, low, high, ratio);
+  const doubt = verdict === "inconclusive" ? "too noisy to tell: " : "";
+  const drift = `seconds per token drift by ${at.toFixed(1)}% over the run (95% CI ${low.toFixed(1)} to ${high.toFixed(1)})`;
   const ends = `the median at the end is ${ratio.toFixed(2)} x that at the start`;
-  const drift = `seconds per token drift by ${at.toFixed(1)}% over the run (95% CI ${low.toFixed(1)} to ${high.toFixed(1)}), ${ends}`;
-  if (low > bandPercent || high < -bandPercent) return { verdict: "fail", reason: drift, numbers };
-  if (high - low > 2 * bandPercent) return inconclusive(`too noisy to tell: ${drift}`);
-  if (Math.abs(at) > bandPercent || ratio >= endsRatioBelow) return { verdict: "fail", reason: drift, numbers };
-  if (low < -bandPercent || high > bandPercent) return inconclusive(`too noisy to tell: ${drift}`);
-  return { verdict: "pass", reason: drift, numbers };
+  return { verdict, reason: `${doubt}${drift}, ${ends}`, numbers };
+}
+
+/** Of the drift and its interval in percent, and the ratio of the medians at the run's ends. */
+function verdictOf(at: number, low: number, high: number, ratio: number): Verdict {
+  if (low > bandPercent || high < -bandPercent) return "fail";
+  if (high - low > 2 * bandPercent) return "inconclusive";
+  if (Math.abs(at) > bandPercent || ratio >= endsRatioBelow) return "fail";
+  return low < -bandPercent || high > bandPercent ? "inconclusive" : "pass";
 }
 
 function secondsPerToken(turn: OkTurn): number {

@@ -4,9 +4,9 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { aggregateV2 } from "../../src/bench/aggregate.ts";
 import { judge } from "../../src/bench/gates.ts";
-import type { ReportV2, TurnV2 } from "../../src/bench/report.ts";
+import { type GateName, gateNames, type ReportV2, type TurnV2 } from "../../src/bench/report.ts";
 import { readReport, writeReport } from "../../src/bench/report-file.ts";
-import { reportOf, reprefilled, steady, withFailure, world } from "../bench/series.ts";
+import { ownTokens, reportOf, reprefilled, slowed, steady, withFailure, withTurn, world } from "../bench/series.ts";
 
 const main = resolve(import.meta.dir, "../../src/main.ts");
 const realFile = resolve(import.meta.dir, "../bench/data/bench_session_4h_1780332893.json");
@@ -48,8 +48,19 @@ describe("exit code", () => {
     expect((await aggregate(good, control)).code).toBe(3);
   });
 
-  test("3 for a run that has a failed turn", async () => {
-    expect((await aggregate(written("failed.json", withFailure(steady(60), 9)))).code).toBe(3);
+  test("3 for one fault under any gate, and the table says which", async () => {
+    const faults: Record<GateName, TurnV2[]> = {
+      memory: withTurn(steady(60), 9, { kv_live_bytes: 68 * 3072 + 1 }),
+      work: withTurn(steady(60), 9, { computed_token_total: 10 * ownTokens + 1 }),
+      latency: slowed(steady(60), (share) => 1 + 0.12 * share),
+      invariants: withTurn(steady(60), 9, { inv2: 1 }),
+      errors: withFailure(steady(60), 9),
+    };
+    for (const name of gateNames) {
+      const { code, stdout } = await aggregate(written(`${name}.json`, faults[name]));
+      expect(code).toBe(3);
+      expect(stdout.match(/^FAIL +(\w+):/gm)).toEqual([expect.stringMatching(new RegExp(`${name}:$`))]);
+    }
   });
 
   test("4 for a file whose bytes were never counted", async () => {
