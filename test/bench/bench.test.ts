@@ -160,6 +160,14 @@ describe("kakeya bench", () => {
     expect([...errors].sort()).toEqual(["SessionNotFound", "Unavailable"]);
   });
 
+  test("reaches a server on this machine whatever proxy the environment names", async () => {
+    using scratch = scratchDir();
+    const proxy = "http://127.0.0.1:9";
+    const env = { http_proxy: proxy, https_proxy: proxy, grpc_proxy: proxy };
+    await using bench = start(["bench", ...short, "--turns", "1", "--json"], scratch.path, env);
+    expect(JSON.parse(await bench.stdout)).toMatchObject({ agg: { n_turns: 1, n_errors: 0 } });
+  });
+
   test("says which server it can't reach, and what to do", async () => {
     using scratch = scratchDir();
     await using bench = start(["bench", "--address", "127.0.0.1:1", "--output", "run.json"], scratch.path);

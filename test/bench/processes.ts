@@ -15,8 +15,8 @@ export interface Started extends AsyncDisposable {
 }
 
 /** Runs a command of kakeya in `cwd`; what is left of it is killed at the end of the block. */
-export function start(args: readonly string[], cwd: string): Started {
-  return started([...kakeya, ...args], cwd);
+export function start(args: readonly string[], cwd: string, env: Record<string, string> = {}): Started {
+  return started([...kakeya, ...args], cwd, env);
 }
 
 /** Any command line, by `sh -c`. */
@@ -24,8 +24,14 @@ export function shell(line: string, cwd: string): Started {
   return started(["sh", "-c", line], cwd);
 }
 
-function started(command: string[], cwd: string): Started {
-  const child = Bun.spawn(command, { cwd, stdin: "ignore", stdout: "pipe", stderr: "pipe" });
+function started(command: string[], cwd: string, env: Record<string, string> = {}): Started {
+  const child = Bun.spawn(command, {
+    cwd,
+    env: { ...process.env, ...env },
+    stdin: "ignore",
+    stdout: "pipe",
+    stderr: "pipe",
+  });
   return {
     pid: child.pid,
     kill: (signal) => child.kill(signal),
