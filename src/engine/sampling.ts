@@ -1,45 +1,75 @@
 import type { Sampling } from "./engine.ts";
 
 /**
- * Picks a token id from `logits` [vocab] with temperature, top-k and top-p (nucleus, arXiv 1904.09751), in that order.
- * The random number is a function of the seed and the position alone, so a history and a seed always give the same id.
- * Equal logits are ordered by id.
+ * Picks a token id from `logits` [vocab] with temperature (above 0), top-k and top-p (nucleus, arXiv 1904.09751), in
+ * that order. The random number is a function of the seed and the position alone, so a history and a seed always give
+ * the same id. Among equal logits the lower id comes first.
  */
 export function sample(logits: Float32Array, sampling: Sampling, position: number): number {
-  const ids = candidates(logits, sampling.topK);
-  const top = logits[ids[0] ?? 0] ?? 0;
-  const weights = new Float64Array(ids.length);
-  let total = 0;
-  for (let i = 0; i < ids.length; i++) {
-    const weight = Math.exp(((logits[ids[i] ?? 0] ?? 0) - top) / sampling.temperature);
-    weights[i] = weight;
-    total += weight;
+  const scaled = new Scaled(logits, sampling.temperature);
+  const kept = sampling.topK === 0 && sampling.topP === 1 ? scaled.near(Infinity) : likeliest(scaled, sampling);
+  let left = uniform(sampling.seed, position) * scaled.mass(kept);
+  for (const id of kept) {
+    left -= scaled.weight(id);
+    if (left < 0) return id;
   }
-  let kept = ids.length;
-  if (sampling.topP < 1) {
-    let sum = 0;
-    kept = 0;
-    while (kept < ids.length && sum < sampling.topP * total) sum += weights[kept++] ?? 0;
-    total = sum;
-  }
-  let left = uniform(sampling.seed, position) * total;
-  for (let i = 0; i < kept; i++) {
-    left -= weights[i] ?? 0;
-    if (left < 0) return ids[i] ?? 0;
-  }
-  return ids[kept - 1] ?? 0;
+  return kept.at(-1) ?? 0;
 }
 
-/** The ids in descending order of their logits, at most `limit` of them (0: all). */
-function candidates(logits: Float32Array, limit: number): Uint32Array {
-  const ids = Uint32Array.from(logits, (_, id) => id);
-  const before = (a: number, b: number) => (logits[b] ?? 0) - (logits[a] ?? 0) || a - b;
-  if (limit === 0 || limit >= ids.length) return ids.sort(before);
-  const floor = logits.slice().sort()[logits.length - limit] ?? Number.NEGATIVE_INFINITY;
-  return ids
-    .filter((id) => (logits[id] ?? 0) >= floor)
-    .sort(before)
-    .subarray(0, limit);
+/** The ids that top-k and top-p leave, likeliest first. */
+function likeliest(scaled: Scaled, { topK, topP }: Sampling): number[] {
+  const all = scaled.near(Infinity);
+  const limit = topK === 0 ? all.length : Math.min(topK, all.length);
+  const total = topK === 0 ? scaled.mass(all) : Number.NaN;
+  // Sorting a whole vocabulary would cost more than the model: look among the likeliest first, wider if need be.
+  let ids = all;
+  for (const width of [10, 20, 40]) {
+    const near = scaled.near(width);
+    if (topK === 0 ? scaled.mass(near) < topP * total : near.length < limit) continue;
+    ids = near;
+    break;
+  }
+  const sorted = ids.sort(scaled.likelierFirst).slice(0, limit);
+  const goal = topP * (topK === 0 ? total : scaled.mass(sorted));
+  let sum = 0;
+  let length = 0;
+  while (length < sorted.length && sum < goal) sum += scaled.weight(sorted[length++] ?? 0);
+  return sorted.slice(0, Math.max(1, length));
+}
+
+/** Logits over a temperature. */
+class Scaled {
+  readonly #top: number;
+
+  constructor(
+    private readonly logits: Float32Array,
+    private readonly temperature: number,
+  ) {
+    let top = Number.NEGATIVE_INFINITY;
+    for (let id = 0; id < logits.length; id++) top = Math.max(top, logits[id] ?? top);
+    this.#top = top;
+  }
+
+  /** The probability, up to a common factor; 1 for the likeliest. */
+  weight(id: number): number {
+    return Math.exp(((this.logits[id] ?? Number.NEGATIVE_INFINITY) - this.#top) / this.temperature);
+  }
+
+  mass(ids: number[]): number {
+    let sum = 0;
+    for (const id of ids) sum += this.weight(id);
+    return sum;
+  }
+
+  /** The ids whose weight is above exp(-width), in ascending order. */
+  near(width: number): number[] {
+    const floor = this.#top - width * this.temperature;
+    const ids: number[] = [];
+    for (let id = 0; id < this.logits.length; id++) if ((this.logits[id] ?? floor) >= floor) ids.push(id);
+    return ids;
+  }
+
+  likelierFirst = (a: number, b: number): number => (this.logits[b] ?? 0) - (this.logits[a] ?? 0) || a - b;
 }
 
 const mask64 = (1n << 64n) - 1n;
