@@ -59,7 +59,7 @@ function fault(turn: OkTurn, before: Before): string | null {
   if (!isCount(computed) || before.computed === null) return null;
   const gained = turn.history_length - before.history;
   const own = before.failed ? gained : turn.user_message_tokens + turn.n_emitted;
-  if (gained !== own) return `the history grew by ${gained} tokens instead of ${own}`;
   const grew = computed - before.computed;
-  return grew === own ? null : `${grew} tokens were computed instead of ${own}`;
+  if (grew !== own) return `${grew} tokens were computed instead of ${own}`;
+  return gained === own ? null : `the history grew by ${gained} tokens instead of ${own}`;
 }
