@@ -4,8 +4,8 @@ import {
   type RuntimeServiceClient,
   RuntimeServiceDefinition,
 } from "../gen/kakeya/v1/runtime.ts";
+import { Calls } from "./calls.ts";
 import { type ConnectOptions, connect } from "./connect.ts";
-import { typedError } from "./errors.ts";
 import { type CallOptions, Session } from "./session.ts";
 import { uint32s } from "./unsigned.ts";
 
@@ -48,6 +48,7 @@ export interface RuntimeInfo {
 export class Client implements Disposable {
   readonly #channel: Channel;
   readonly #rpc: RuntimeServiceClient;
+  readonly #calls = new Calls();
 
   /** @param address host:port, [ipv6]:port or unix:/path */
   constructor(address: string, { token, ...options }: ClientOptions = {}) {
@@ -58,35 +59,27 @@ export class Client implements Disposable {
 
   async createSession({ eosTokenIds = [], label = "", signal }: CreateSessionOptions = {}): Promise<Session> {
     const request = { clientLabel: label, eosTokenIds: uint32s("eosTokenIds", eosTokenIds) };
-    const { sessionId } = await this.#call(() => this.#rpc.createSession(request, signal ? { signal } : {}));
+    const { sessionId } = await this.#calls.run(signal, (signal) => this.#rpc.createSession(request, { signal }));
     return this.session(sessionId);
   }
 
   /** A session created before, perhaps by another process; nothing is sent until it is used. */
   session(id: string): Session {
-    return new Session(this.#rpc, id);
+    return new Session(this.#rpc, this.#calls, id);
   }
 
   async runtimeInfo({ signal }: CallOptions = {}): Promise<RuntimeInfo> {
-    const info = await this.#call(() => this.#rpc.getRuntimeInfo({}, signal ? { signal } : {}));
-    return runtimeInfoOf(info);
+    return runtimeInfoOf(await this.#calls.run(signal, (signal) => this.#rpc.getRuntimeInfo({}, { signal })));
   }
 
-  /** Ends the connection; calls in flight fail. Sessions stay on the server until closed or evicted. */
+  /** Cancels the calls in flight and ends the connection. Sessions stay on the server until closed or evicted. */
   close(): void {
+    this.#calls.close();
     this.#channel.close();
   }
 
   [Symbol.dispose](): void {
     this.close();
-  }
-
-  async #call<T>(send: () => Promise<T>): Promise<T> {
-    try {
-      return await send();
-    } catch (error) {
-      throw typedError(error);
-    }
   }
 }
 

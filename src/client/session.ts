@@ -1,10 +1,12 @@
 import {
   type DeepPartial,
+  type GenerateDone,
   GenerateDone_StopReason,
   type GenerateRequest,
   type RuntimeServiceClient,
 } from "../gen/kakeya/v1/runtime.ts";
-import { SessionClosed, typedError } from "./errors.ts";
+import type { Calls } from "./calls.ts";
+import { Cancelled, SessionClosed } from "./errors.ts";
 import { uint32, uint32s, uint64 } from "./unsigned.ts";
 
 export type StopReason = "max-tokens" | "eos" | "cancelled" | "truncated";
@@ -65,19 +67,20 @@ export class Session {
   /** @internal Use Client.createSession or Client.session. */
   constructor(
     private readonly rpc: RuntimeServiceClient,
+    private readonly calls: Calls,
     /** Whoever knows it can use the session: treat it like a password. */
     readonly id: string,
   ) {}
 
-  /** How the last generation that ended (also by cancelling, or an error) did so; undefined before. */
+  /** How the last generation ended, if by itself or by cancelling it; undefined before, and after an error. */
   get lastResult(): GenerateResult | undefined {
     return this.#lastResult;
   }
 
   /** Appends ids to the history; answers with its new length when they are computed. */
   async append(tokenIds: Iterable<number>, { signal }: CallOptions = {}): Promise<number> {
-    const request = { sessionId: this.id, tokenIds: uint32s("tokenIds", tokenIds) };
-    const { historyLength } = await this.#call(() => this.rpc.appendTokens(request, callOptions(signal)));
+    const request = { sessionId: this.#openId(), tokenIds: uint32s("tokenIds", tokenIds) };
+    const { historyLength } = await this.calls.run(signal, (signal) => this.rpc.appendTokens(request, { signal }));
     return Number(historyLength);
   }
 
@@ -85,10 +88,9 @@ export class Session {
    * Continues the history, id by id; each one is already part of it. Leaving the loop cancels the generation.
    * `lastResult` says how it ended.
    */
-  async *generate(options: GenerateOptions): AsyncGenerator<number, void> {
-    this.#checkOpen();
-    const request = generateRequest(this.id, options);
-    const result: GenerateResult = {
+  async *generate({ signal, ...options }: GenerateOptions): AsyncGenerator<number, void> {
+    const request = generateRequest(this.#openId(), options);
+    let result: GenerateResult | undefined = {
       stopReason: "cancelled",
       generatedTokens: 0,
       firstTokenS: Number.NaN,
@@ -96,27 +98,25 @@ export class Session {
       droppedTokens: 0,
     };
     try {
-      for await (const { payload } of this.rpc.generate(request, callOptions(options.signal))) {
+      for await (const { payload } of this.calls.stream(signal, (signal) => this.rpc.generate(request, { signal }))) {
         if (payload?.$case === "truncated") result.droppedTokens = Number(payload.value.droppedTokenCount);
+        else if (payload?.$case === "done") result = { ...result, ...ended(payload.value) };
         else if (payload?.$case === "tokenId") {
           result.generatedTokens++;
           yield payload.value;
-        } else if (payload?.$case === "done") {
-          result.stopReason = stopReasonOf(payload.value.stopReason);
-          result.generatedTokens = payload.value.generatedTokenCount;
-          result.firstTokenS = payload.value.prefillDurationSeconds;
-          result.totalS = payload.value.totalDurationSeconds;
         }
       }
     } catch (error) {
-      throw typedError(error);
+      if (!(error instanceof Cancelled)) result = undefined;
+      throw error;
     } finally {
       this.#lastResult = result;
     }
   }
 
   async info({ signal }: CallOptions = {}): Promise<SessionInfo> {
-    const info = await this.#call(() => this.rpc.getSessionInfo({ sessionId: this.id }, callOptions(signal)));
+    const request = { sessionId: this.#openId() };
+    const info = await this.calls.run(signal, (signal) => this.rpc.getSessionInfo(request, { signal }));
     return {
       historyTokens: Number(info.historyLength),
       kvLiveBytes: Number(info.kvLiveBytes),
@@ -131,30 +131,21 @@ export class Session {
 
   /** Ends the session on the server; answers with the history's final length. */
   async close({ signal }: CallOptions = {}): Promise<number> {
-    const { finalHistoryLength } = await this.#call(() =>
-      this.rpc.closeSession({ sessionId: this.id }, callOptions(signal)),
-    );
+    const request = { sessionId: this.#openId() };
+    const { finalHistoryLength } = await this.calls.run(signal, (signal) => this.rpc.closeSession(request, { signal }));
     this.#closed = true;
     return Number(finalHistoryLength);
   }
 
-  #checkOpen(): void {
+  #openId(): string {
     if (this.#closed) throw new SessionClosed(`session ${this.id} was closed; create another one`);
-  }
-
-  async #call<T>(send: () => Promise<T>): Promise<T> {
-    this.#checkOpen();
-    try {
-      return await send();
-    } catch (error) {
-      throw typedError(error);
-    }
+    return this.id;
   }
 }
 
 function generateRequest(
   sessionId: string,
-  { maxTokens, seed, temperature, topP, topK }: GenerateOptions,
+  { maxTokens, seed, temperature, topP, topK }: Omit<GenerateOptions, "signal">,
 ): DeepPartial<GenerateRequest> {
   return {
     sessionId,
@@ -166,8 +157,13 @@ function generateRequest(
   };
 }
 
-function callOptions(signal: AbortSignal | undefined): { signal?: AbortSignal } {
-  return signal === undefined ? {} : { signal };
+function ended(done: GenerateDone): Omit<GenerateResult, "droppedTokens"> {
+  return {
+    stopReason: stopReasonOf(done.stopReason),
+    generatedTokens: done.generatedTokenCount,
+    firstTokenS: done.prefillDurationSeconds,
+    totalS: done.totalDurationSeconds,
+  };
 }
 
 function stopReasonOf(reason: GenerateDone_StopReason): StopReason {

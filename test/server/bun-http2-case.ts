@@ -2,14 +2,14 @@
  * Prints as JSON how Bun's HTTP/2 server treats a peer, with or without the patch (first argument). It is a
  * process of its own because the patch stays.
  */
-import http2, { type ClientHttp2Session, connect } from "node:http2";
+import http2, { type ClientHttp2Session, connect, type IncomingHttpHeaders, type ServerHttp2Stream } from "node:http2";
 import { type AddressInfo, connect as connectSocket } from "node:net";
 import { patchBunHttp2 } from "../../src/server/bun-http2.ts";
 
 if (process.argv[2] === "patched") patchBunHttp2();
 
 const server = http2.createServer();
-server.on("stream", (stream, headers) => {
+server.on("stream", (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => {
   stream.on("error", () => {});
   stream.respond({ ":status": 200, "x-mark": "some value" });
   // More than the 64 KB that a peer takes before it reads.
