@@ -15,11 +15,10 @@ export default command({
   async run({ args }) {
     const { bench } = await import("../src/bench/bench.ts");
     const { selfCommand } = await import("../src/bench/self-command.ts");
-    const { summaryJson, summaryOf } = await import("../src/bench/summary.ts");
+    const { summaryJson, summaryText } = await import("../src/bench/summary.ts");
     const options = benchOptions(args, selfCommand(), Date.now() / 1000);
     const outcome = await bench(options);
-    const summarize = args.json ? summaryJson : summaryOf;
-    print(summarize(outcome.report, options.output));
+    print((args.json ? summaryJson : summaryText)(outcome, options.output));
     return outcome.exitCode;
   },
 });

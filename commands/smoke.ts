@@ -10,11 +10,10 @@ export default command({
   async run({ args }) {
     const { bench } = await import("../src/bench/bench.ts");
     const { selfCommand } = await import("../src/bench/self-command.ts");
-    const { summaryJson, summaryOf } = await import("../src/bench/summary.ts");
+    const { summaryJson, summaryText } = await import("../src/bench/summary.ts");
     const options = smokeOptions(args, selfCommand(), Date.now() / 1000);
-    const { report, lastAnswer, exitCode } = await bench(options);
-    if (args.json) print(summaryJson(report, options.output));
-    else print(`${summaryOf(report, options.output)}\nlast answer: ${lastAnswer || "none"}`);
-    return exitCode;
+    const outcome = await bench(options);
+    print((args.json ? summaryJson : summaryText)(outcome, options.output));
+    return outcome.exitCode;
   },
 });

@@ -1,15 +1,25 @@
 /** What a run says when it is over: the key figures, the gates, and where the report is. */
 
 import { formatBytes, formatDuration } from "../cli/units.ts";
+import type { BenchOutcome } from "./bench.ts";
 import { formatSeconds } from "./figures.ts";
 import { type AggV2, gateNames, type ReportV2 } from "./report.ts";
+import { oneLine } from "./table.ts";
+
+type Ended = Pick<BenchOutcome, "report" | "lastAnswer">;
 
 /** Lines for a person. */
-export function summaryOf(report: ReportV2, path: string): string {
+export function summaryText({ report, lastAnswer }: Ended, path: string): string {
   const lines = [...figures(report), "", ...gateLines(report)];
   if (report.abort_reason !== null) lines.push("", `The run was ended by ${report.abort_reason} before its time.`);
-  lines.push("", `report: ${path}`);
+  lines.push("", `last answer: ${oneLine(lastAnswer) || "none"}`, `report: ${path}`);
   return lines.join("\n");
+}
+
+/** The same for a program. */
+export function summaryJson({ report, lastAnswer }: Ended, path: string): string {
+  const { abort_reason, agg, gates, partial } = report;
+  return JSON.stringify({ report: path, partial, abort_reason, last_answer: lastAnswer, agg, gates }, null, 2);
 }
 
 function figures({ agg, config, world }: ReportV2): string[] {
@@ -31,7 +41,9 @@ function figures({ agg, config, world }: ReportV2): string[] {
 }
 
 function gateLines({ gates }: ReportV2): string[] {
-  return gateNames.map((name) => `${name.padEnd(12)} ${gates[name].verdict.toUpperCase()}: ${gates[name].reason}`);
+  return gateNames.map(
+    (name) => `${name.padEnd(12)} ${gates[name].verdict.toUpperCase()}: ${oneLine(gates[name].reason)}`,
+  );
 }
 
 function quantiles(p50: number | null, p95: number | null): string {
@@ -45,9 +57,4 @@ function drift({ latency_drift_p50_s: driftS }: AggV2): string {
 function range(min: number | null, max: number | null): string {
   if (min === null || max === null) return "not reported";
   return min === max ? formatBytes(max) : `${formatBytes(min)} to ${formatBytes(max)}`;
-}
-
-/** The same for a program. */
-export function summaryJson({ abort_reason, agg, gates, partial }: ReportV2, path: string): string {
-  return JSON.stringify({ report: path, partial, abort_reason, agg, gates }, null, 2);
 }

@@ -24,7 +24,7 @@ function rows(figures: readonly Figure[], runs: readonly Recomputed[]): string[]
 }
 
 /** Report text goes to a terminal: no control character gets through. */
-function oneLine(text: string): string {
+export function oneLine(text: string): string {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is removed
   return text.replace(/[\u0000-\u001f\u007f-\u009f]+/g, " ");
 }

@@ -1,7 +1,7 @@
 /** What a run measures: a server that was given or started, and the tokenizer that goes with its model. */
 
 import { say } from "../cli/output.ts";
-import { Client, type RuntimeInfo } from "../client/index.ts";
+import { Client, type RuntimeInfo, Unauthenticated } from "../client/index.ts";
 import { resolveModel } from "../model/resolve.ts";
 import { loadTokenizer, type Tokenizer } from "../model/tokenizer.ts";
 import type { BenchOptions } from "./options.ts";
@@ -40,6 +40,9 @@ async function runtimeInfo(client: Client, address: string): Promise<RuntimeInfo
   try {
     return await client.runtimeInfo();
   } catch (cause) {
+    if (cause instanceof Unauthenticated) {
+      throw new Error(`the server at ${address} wants its token: give it with --token or KAKEYA_TOKEN`, { cause });
+    }
     const why = cause instanceof Error ? cause.message : cause;
     const advice = 'start one with "kakeya serve", or leave out --address';
     throw new Error(`no kakeya server answers at ${address}: ${why}; ${advice}`, { cause });

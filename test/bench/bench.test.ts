@@ -60,7 +60,12 @@ describe("kakeya bench", () => {
     using scratch = scratchDir();
     await using bench = start(["bench", ...short, "--turns", "2", "--json"], scratch.path);
     const summary: unknown = JSON.parse(await bench.stdout);
-    expect(summary).toMatchObject({ partial: false, agg: { n_turns: 2 }, gates: { work: { verdict: "pass" } } });
+    expect(summary).toMatchObject({
+      partial: false,
+      last_answer: expect.any(String),
+      agg: { n_turns: 2 },
+      gates: { work: { verdict: "pass" } },
+    });
   });
 
   test("with the negative control exits with 3: the work and the latency gate fail", async () => {
@@ -166,6 +171,18 @@ describe("kakeya bench", () => {
     const env = { http_proxy: proxy, https_proxy: proxy, grpc_proxy: proxy };
     await using bench = start(["bench", ...short, "--turns", "1", "--json"], scratch.path, env);
     expect(JSON.parse(await bench.stdout)).toMatchObject({ agg: { n_turns: 1, n_errors: 0 } });
+  });
+
+  test("shows a server its token, and says when it lacks one", async () => {
+    using scratch = scratchDir();
+    await using server = await startServer("127.0.0.1:0", scratch.path, ["--token", "open-sesame"]);
+    const args = ["bench", "--address", server.address, ...short, "--turns", "1", "--output", "run.json"];
+    await using without = start(args, scratch.path);
+    expect(await without.exited).toBe(1);
+    expect(await without.stderr).toContain(`the server at ${server.address} wants its token`);
+    await using shown = start([...args, "--token", "open-sesame"], scratch.path);
+    expect(await shown.exited).toBe(0);
+    expect(readFileSync(join(scratch.path, "run.json"), "utf8")).not.toContain("sesame");
   });
 
   test("says which server it can't reach, and what to do", async () => {

@@ -52,8 +52,8 @@ export interface StartedServer extends AsyncDisposable {
 }
 
 /** `kakeya serve`, when it is ready. */
-export async function startServer(bind: string, cwd: string): Promise<StartedServer> {
-  const child = Bun.spawn([...kakeya, "serve", "--bind", bind], {
+export async function startServer(bind: string, cwd: string, flags: readonly string[] = []): Promise<StartedServer> {
+  const child = Bun.spawn([...kakeya, "serve", "--bind", bind, ...flags], {
     cwd,
     stdin: "ignore",
     stdout: "pipe",
