@@ -1,4 +1,6 @@
-import { Channel, ChannelCredentials } from "@grpc/grpc-js";
+import { isIP } from "node:net";
+import { checkServerIdentity } from "node:tls";
+import { Channel, ChannelCredentials, type ChannelOptions } from "@grpc/grpc-js";
 
 /** PEM texts. */
 export interface TlsOptions {
@@ -17,19 +19,28 @@ export interface ConnectOptions {
 
 /** Each channel has a connection of its own, and notices when the other end has vanished. */
 export function connect(address: string, { tls = false }: ConnectOptions): Channel {
-  return new Channel(address, credentials(tls), {
+  const options: ChannelOptions = {
     "grpc.use_local_subchannel_pool": 1,
-    // An http_proxy in the environment is for the web, and knows no way back to this machine.
-    "grpc.enable_http_proxy": 0,
     "grpc.keepalive_time_ms": 30_000,
     "grpc.keepalive_timeout_ms": 10_000,
+  };
+  if (tls === false) return new Channel(address, ChannelCredentials.createInsecure(), options);
+
+  const { ca, cert, key } = tls === true ? {} : tls;
+  const ip = ipIn(address);
+  if (ip === undefined)
+    return new Channel(address, ChannelCredentials.createSsl(pem(ca), pem(key), pem(cert)), options);
+  // TLS has no server names that are addresses (RFC 6066, section 3), and Bun refuses them. So the handshake says
+  // another name, and the certificate is checked against the address.
+  const credentials = ChannelCredentials.createSsl(pem(ca), pem(key), pem(cert), {
+    checkServerIdentity: (_name, certificate) => checkServerIdentity(ip, certificate),
   });
+  return new Channel(address, credentials, { ...options, "grpc.ssl_target_name_override": "localhost" });
 }
 
-function credentials(tls: TlsOptions | boolean): ChannelCredentials {
-  if (tls === false) return ChannelCredentials.createInsecure();
-  const { ca, cert, key } = tls === true ? {} : tls;
-  return ChannelCredentials.createSsl(pem(ca), pem(key), pem(cert));
+function ipIn(address: string): string | undefined {
+  const host = /^\[?([^\]]*)\]?:\d+$/.exec(address)?.[1] ?? "";
+  return isIP(host) > 0 ? host : undefined;
 }
 
 function pem(text: string | Uint8Array | undefined): Buffer | null {

@@ -1,8 +1,10 @@
+import { setLogger } from "@grpc/grpc-js";
 import type { EngineOptions } from "../engine/engine.ts";
 import { openEngine } from "../engine/open.ts";
+import { checkListening } from "./listening.ts";
 import type { Log } from "./log.ts";
 import { serveMetrics } from "./metrics-page.ts";
-import type { ServerOptions } from "./options.ts";
+import { defaultServerOptions, type ServerOptions } from "./options.ts";
 import { readyLine } from "./ready.ts";
 import { startServer } from "./server.ts";
 
@@ -22,6 +24,11 @@ export interface RunOptions {
 /** Loads the model and serves it until told to stop. @throws EngineCrashed when the engine dies meanwhile. */
 export async function runServer(options: RunOptions): Promise<void> {
   const { log, stop, version } = options;
+  // What it says as an error is one connection's, and known from the call's status.
+  const grpcMessage = (...words: unknown[]) => log.debug("grpc", { message: words.join(" ") });
+  setLogger({ error: grpcMessage, info: grpcMessage, debug: grpcMessage });
+  // Before the model, which may take minutes.
+  await checkListening({ ...defaultServerOptions, ...options.server });
   const engine = await openEngine(options.engine);
   try {
     const server = await startServer({ engine, version, log }, options.server);

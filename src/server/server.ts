@@ -7,9 +7,10 @@ import { descriptorSet } from "../gen/descriptors.ts";
 import { RuntimeServiceDefinition } from "../gen/kakeya/v1/runtime.ts";
 import { SessionStore } from "../session/store.ts";
 import { bearerTokenMiddleware } from "./auth.ts";
-import { addressOf, isLocal, makePrivate, parseBind, removeStaleSocket } from "./bind.ts";
+import { addressOf, makePrivate, removeStaleSocket } from "./bind.ts";
 import { patchBunHttp2 } from "./bun-http2.ts";
 import { trackCalls } from "./calls.ts";
+import { checkListening } from "./listening.ts";
 import type { Log } from "./log.ts";
 import { Metrics } from "./metrics.ts";
 import { observingMiddleware } from "./observe.ts";
@@ -17,7 +18,6 @@ import { defaultServerOptions, type ServerOptions } from "./options.ts";
 import { runtimeService } from "./service.ts";
 import { sessionEvents } from "./session-events.ts";
 import { statusMiddleware } from "./status.ts";
-import { serverCredentials } from "./tls.ts";
 import { untilStopped } from "./until-stopped.ts";
 
 /** Time for the last `done` messages to leave once the grace period is over, in seconds. */
@@ -49,13 +49,7 @@ export interface ServerParts {
 export async function startServer(parts: ServerParts, given: Partial<ServerOptions> = {}): Promise<RunningServer> {
   const options = { ...defaultServerOptions, ...given };
   const { engine, log } = parts;
-  const bind = parseBind(options.bind);
-  if (!isLocal(bind) && !options.token) {
-    throw new Error(
-      `--bind ${options.bind} lets other machines in: set a token (--token, --token-file or KAKEYA_TOKEN), or bind 127.0.0.1`,
-    );
-  }
-
+  const { bind, credentials } = await checkListening(options);
   const startedAtS = monotonicS();
   const metrics = new Metrics(monotonicS);
   const crashed = new AbortController();
@@ -108,7 +102,7 @@ export async function startServer(parts: ServerParts, given: Partial<ServerOptio
     );
 
   if (bind.kind === "unix") await removeStaleSocket(bind.path);
-  const port = await server.listen(addressOf(bind), await serverCredentials(options.tls)).catch((error: Error) => {
+  const port = await server.listen(addressOf(bind), credentials).catch((error: Error) => {
     throw new Error(`--bind ${options.bind}: ${error.message}`);
   });
   if (bind.kind === "unix") await makePrivate(bind.path);
