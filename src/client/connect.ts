@@ -21,6 +21,8 @@ export interface ConnectOptions {
 export function connect(address: string, { tls = false }: ConnectOptions): Channel {
   const options: ChannelOptions = {
     "grpc.use_local_subchannel_pool": 1,
+    // An http_proxy in the environment is for the web, and knows no way back to this machine.
+    "grpc.enable_http_proxy": 0,
     "grpc.keepalive_time_ms": 30_000,
     "grpc.keepalive_timeout_ms": 10_000,
   };
