@@ -130,10 +130,10 @@ function given(name: FlagWithDefault, args: Values<typeof benchFlags>): string {
 
 /** A bench of a server of its own, whose report and log stay in results/. */
 export function smokeOptions(args: Values<typeof smokeFlags>, kakeya: readonly string[], nowS: number): BenchOptions {
-  const durationS = duration("duration", text(args.duration) ?? smokeFlags.duration.default);
-  const spacing = text(args["turn-spacing"]) ?? String(durationS / smokeTurns);
+  const length = text(args.duration) ?? smokeFlags.duration.default;
+  const spacing = text(args["turn-spacing"]) ?? String(duration("duration", length) / smokeTurns);
   const output = `results/smoke-${Math.floor(nowS)}.json`;
-  return benchOptions({ ...args, "turn-spacing": spacing, output }, kakeya, nowS);
+  return benchOptions({ ...args, duration: length, "turn-spacing": spacing, output }, kakeya, nowS);
 }
 
 /** As `serve` takes them: only those that were given. */

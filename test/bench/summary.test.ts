@@ -1,0 +1,55 @@
+import { expect, test } from "bun:test";
+import { aggregateV2 } from "../../src/bench/aggregate.ts";
+import { judge } from "../../src/bench/gates.ts";
+import type { ReportV2, TurnV2 } from "../../src/bench/report.ts";
+import { summaryJson, summaryText } from "../../src/bench/summary.ts";
+import { reportOf, steady, withFailure, world } from "./series.ts";
+
+function report(turns: TurnV2[], changes: Partial<ReportV2> = {}): ReportV2 {
+  const figures = { agg: aggregateV2(turns, 1800), gates: judge(turns, { world, rotation: 6 }) };
+  return { ...reportOf(turns, figures), ...changes };
+}
+
+test("the end of a run says its figures, every gate with its reason, and where the report is", () => {
+  const text = summaryText({ report: report(steady(60)), lastAnswer: "Flat." }, "run.json");
+  expect(text).toContain("turns        60 in 30m, 0 failed\nhistory      4380 tokens in 1 session\n");
+  expect(text).toContain("KV live      204 KiB\n");
+  expect(text).toMatch(
+    /^memory {7}PASS: .+\nwork {9}PASS: .+\nlatency {6}PASS: .+\ninvariants {3}PASS: .+\nerrors {7}PASS: /m,
+  );
+  expect(text).toEndWith("\n\nlast answer: Flat.\nreport: run.json");
+});
+
+test("a run that ended early says so; so does a negative control", () => {
+  const early = report(steady(6), { partial: true, abort_reason: "SIGTERM" });
+  const text = summaryText(
+    { report: { ...early, config: { ...early.config, control: "reprefill" } }, lastAnswer: "" },
+    "r",
+  );
+  expect(text).toStartWith("control      reprefill: this run is meant to fail\n");
+  expect(text).toContain("The run was ended by SIGTERM before its time.\n\nlast answer: none\n");
+});
+
+test("a run without a successful turn has no figures to show", () => {
+  const text = summaryText({ report: report(withFailure(steady(1), 0)), lastAnswer: "" }, "run.json");
+  expect(text).toContain("latency      none\n");
+  expect(text).toContain("KV live      not reported\n");
+  expect(text).toContain("errors       FAIL: 1 of 1 turns failed");
+});
+
+test("no control character of an answer reaches the terminal", () => {
+  const text = summaryText({ report: report(steady(6)), lastAnswer: "a\u001b[2Jb\nc" }, "run.json");
+  expect(text).toContain("last answer: a [2Jb c\n");
+});
+
+test("JSON has the same under the report's own names", () => {
+  const whole = report(steady(6));
+  expect(JSON.parse(summaryJson({ report: whole, lastAnswer: "Flat." }, "run.json"))).toEqual({
+    report: "run.json",
+    partial: false,
+    abort_reason: null,
+    last_answer: "Flat.",
+    agg: whole.agg,
+    gates: whole.gates,
+  });
+});
