@@ -27,9 +27,11 @@ export async function runServer(options: RunOptions): Promise<void> {
   // What it says as an error is one connection's, and known from the call's status.
   const grpcMessage = (...words: unknown[]) => log.debug("grpc", { message: words.join(" ") });
   setLogger({ error: grpcMessage, info: grpcMessage, debug: grpcMessage });
+
   // Before the model, which may take minutes.
   await checkListening({ ...defaultServerOptions, ...options.server });
-  const engine = await openEngine(options.engine);
+  const engine = await Promise.race([openEngine(options.engine), aborted(stop)]);
+  if (engine === undefined) return;
   try {
     const server = await startServer({ engine, version, log }, options.server);
     const page =
@@ -37,8 +39,7 @@ export async function runServer(options: RunOptions): Promise<void> {
     if (page !== undefined) log.info("metrics", { url: page.url });
     options.onReady(readyLine({ engine: engine.info, address: server.address }));
 
-    const over = AbortSignal.any([stop, server.crashed]);
-    if (!over.aborted) await new Promise((resolve) => over.addEventListener("abort", resolve, { once: true }));
+    await Promise.race([aborted(stop), aborted(server.crashed)]);
     log.info("stopping", { sessions: server.store.activeCount });
     await server.stop();
     await page?.close();
@@ -46,4 +47,11 @@ export async function runServer(options: RunOptions): Promise<void> {
   } finally {
     await engine.close();
   }
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener("abort", () => resolve(), { once: true });
+  });
 }
