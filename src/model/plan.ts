@@ -17,7 +17,15 @@ export type Planned =
    * ONNX Runtime's MatMulNBits: packed [N, ceil(K/32), 32*bits/8] uint8 (4 bit: low nibble first; the zero points are
    * the operator's defaults, 8 and 128) and scales [N * ceil(K/32)] float32. The last block of a row is padded with zeros.
    */
-  | { form: "quantized"; sources: string[]; n: number; k: number; bits: 4 | 8; packed: PlannedTensor; scales: PlannedTensor }
+  | {
+      form: "quantized";
+      sources: string[];
+      n: number;
+      k: number;
+      bits: 4 | 8;
+      packed: PlannedTensor;
+      scales: PlannedTensor;
+    }
   /** The same stack, as float32 and transposed to [K, N]. */
   | { form: "transposed"; sources: string[]; n: number; k: number; tensor: PlannedTensor }
   /** The vectors `sources` one behind the other, as float32. */
