@@ -9,6 +9,7 @@ import { ensureEngineFile } from "../model/engine-file.ts";
 import { readEosTokenIds } from "../model/eos.ts";
 import { weightFileName } from "../model/graph.ts";
 import { resolveModel } from "../model/resolve.ts";
+import { pageOut } from "../ort/page-out.ts";
 import { EngineCore } from "./core.ts";
 import { Decoder } from "./decoder.ts";
 import { Embedding } from "./embedding.ts";
@@ -45,6 +46,7 @@ export async function loadEngine(
     memory,
     embedding,
   );
+  pageOut(join(file.dir, weightFileName));
   const info: EngineInfo = {
     modelId,
     fingerprint: file.fingerprint,
