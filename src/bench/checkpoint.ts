@@ -32,11 +32,12 @@ export class Checkpoint {
   }
 
   /**
-   * Writes between two turns, where it disturbs no measurement: when waiting for the next chance, at `nextS`,
-   * could lose more than an interval.
+   * Writes between two turns, where it disturbs no measurement: when waiting for the next chance could lose an
+   * interval or more. The next turn is meant to begin at `nextS`, and begins now when that has passed.
    */
   writeIfDue(nextS: number): void {
-    if (nextS - this.#lastS >= this.#options.everyS) this.writeOrWarn();
+    const { clock, everyS } = this.#options;
+    if (Math.max(nextS, clock.nowS()) - this.#lastS >= everyS) this.writeOrWarn();
   }
 
   writeOrWarn(): void {

@@ -19,7 +19,7 @@ export interface RunOptions {
 }
 
 export interface RunParts {
-  walk: Walk;
+  walk: Pick<Walk, "turn">;
   record: RunRecord;
   checkpoint: Checkpoint;
   /** Starts with the run. */

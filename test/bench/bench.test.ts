@@ -107,7 +107,7 @@ describe("kakeya bench", () => {
     expect(isAlive(ownServerPid(await bench.stderr))).toBe(false);
   });
 
-  test("killed outright leaves a valid report of all turns but those of one interval, and no server", async () => {
+  test("killed outright leaves its last checkpoint, a valid report, and no server", async () => {
     using scratch = scratchDir();
     const output = join(scratch.path, "run.json");
     await using bench = start(["bench", ...endless, "--output", output], scratch.path);
@@ -117,8 +117,6 @@ describe("kakeya bench", () => {
     const left = await reportAt(`${output}.partial`);
     expect(left).toMatchObject({ partial: true, abort_reason: null });
     expect(left.turns.length).toBeGreaterThanOrEqual(before.turns.length);
-    // At ten turns a second an interval of 0.3 s is worth three of them, and one may have been in flight.
-    expect(left.turns.length).toBeGreaterThanOrEqual(Math.floor(left.duration_s / 0.1) - 4);
     const pid = ownServerPid(await bench.stderr);
     await eventually("the server's end", () => (isAlive(pid) ? undefined : true));
   });

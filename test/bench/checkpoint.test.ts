@@ -1,24 +1,32 @@
 import { expect, test } from "bun:test";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
+import fc from "fast-check";
 import { Checkpoint } from "../../src/bench/checkpoint.ts";
 import { readReport } from "../../src/bench/report-file.ts";
+import { run } from "../../src/bench/runner.ts";
 import { scratchDir } from "../model/scratch.ts";
 import { HeldClock } from "./held-clock.ts";
 import { recordOf } from "./run-record.ts";
+import { steady } from "./series.ts";
 
 function checkpointIn(folder: string, everyS: number) {
   const clock = new HeldClock();
   const record = recordOf(clock);
   const warnings: string[] = [];
+  const saved = { atS: 0, turns: 0 };
   const checkpoint = new Checkpoint({
     output: join(folder, "run.json"),
     everyS,
     clock,
-    report: () => record.report({ partial: true, abortReason: null }),
+    report: () => {
+      saved.atS = clock.nowS();
+      saved.turns = record.turns.length;
+      return record.report({ partial: true, abortReason: null });
+    },
     warn: (message) => warnings.push(message),
   });
-  return { clock, record, checkpoint, warnings };
+  return { clock, record, checkpoint, warnings, saved };
 }
 
 test("a checkpoint is a whole report that says it is partial", async () => {
@@ -38,6 +46,36 @@ test("it is written when waiting for the next turn would lose more than an inter
   expect(await readReport(checkpoint.path)).toMatchObject({ duration_s: 0 });
   checkpoint.writeIfDue(600);
   expect(await readReport(checkpoint.path)).toMatchObject({ duration_s: 570 });
+});
+
+test("whenever the bench is killed, the turns it loses are those of less than one interval", async () => {
+  using scratch = scratchDir();
+  const runs = fc.record({
+    everyS: fc.integer({ min: 1, max: 300 }),
+    turnSpacingS: fc.constantFrom(0, 1, 30),
+    tookS: fc.array(fc.double({ min: 0.01, max: 100, noNaN: true }), { minLength: 1, maxLength: 20 }),
+  });
+  await fc.assert(
+    fc.asyncProperty(runs, async ({ everyS, turnSpacingS, tookS }) => {
+      const { clock, record, checkpoint, saved } = checkpointIn(scratch.path, everyS);
+      checkpoint.write();
+      let endedS = 0;
+      const walk = {
+        async turn() {
+          // Killed in this turn the bench loses those that ended since the last checkpoint.
+          if (record.turns.length > saved.turns) expect(endedS - saved.atS).toBeLessThan(everyS);
+          clock.advance(tookS[record.turns.length] ?? 0);
+          endedS = clock.nowS();
+          return steady(1)[0];
+        },
+      };
+      const options = { durationS: 1e9, turnSpacingS, turnsTarget: tookS.length };
+      const stop = new AbortController().signal;
+      await run(options, { walk, record, checkpoint, clock, stop, onTurn: () => undefined });
+      expect(record.turns).toHaveLength(tookS.length);
+    }),
+    { numRuns: 40 },
+  );
 });
 
 test("a disk that refuses a checkpoint is a warning, not the end of the run", () => {

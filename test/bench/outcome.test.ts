@@ -48,3 +48,16 @@ test("a report that can't be written at the end leaves the last checkpoint, and 
   expect(String(error)).toContain(`${output}.partial holds what was saved last`);
   expect((await readReport(`${output}.partial`)).partial).toBe(true);
 });
+
+test.each([
+  [{ address: "127.0.0.1:1" }, "no kakeya server answers at 127.0.0.1:1: "],
+  [{ model: "/no/such/model" }, "the server ended with code 1 before it was ready; its log, "],
+  [{ quant: "q9" }, "UsageError: "],
+  [{ workload: "/no/such/workload" }, "WorkloadError: can't read the workload /no/such/workload"],
+  [{ tokenizer: "/no/such/tokenizer" }, "ModelError: /no/such/tokenizer"],
+])("a bench with %j does not begin, and leaves no report", async (flags, message) => {
+  using scratch = scratchDir();
+  const error: unknown = await bench(options(scratch.path, flags)).catch((caught) => caught);
+  expect(String(error)).toContain(message);
+  expect(existsSync(join(scratch.path, "deep/run.json.partial"))).toBe(false);
+});
