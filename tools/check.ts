@@ -18,7 +18,7 @@ const only = process.argv.slice(2);
 if (only.length === 0) {
   for (const check of [
     run("types", [bin("tsc"), "--noEmit"]),
-    run("lint and format", [bin("biome"), "ci", "--error-on-warnings"]),
+    run("lint and format", [bin("biome"), "ci", "--colors=off", "--error-on-warnings"]),
     run("proto: lint", [bin("buf"), "lint"]),
     run("proto: format", [bin("buf"), "format", "--diff", "--exit-code"]),
     run("proto: nothing that clients use has changed", [bin("buf"), "breaking", "--against", "test/proto/baseline"]),

@@ -1,5 +1,5 @@
 import { stripVTControlCharacters } from "node:util";
-import { type CommandDef, runCommand } from "citty";
+import { type CommandDef, type CommandMeta, runCommand } from "citty";
 import type { Command } from "./command.ts";
 import { type ExitCode, exit, UsageError } from "./exit.ts";
 import { colours, print, say } from "./output.ts";
@@ -34,7 +34,7 @@ export async function run(program: Program, argv: readonly string[]): Promise<Ex
     if (load === undefined) throw new UsageError(`unknown ${first.startsWith("-") ? "option" : "command"} ${first}`);
     const command = await load();
     if (asksForHelp(rest)) {
-      print(await helpPage(command, { meta: { name: program.name } }));
+      print(await helpOf(command, program.name, rest));
       return exit.done;
     }
     return await runOne(command, rest);
@@ -46,6 +46,17 @@ export async function run(program: Program, argv: readonly string[]): Promise<Ex
 async function runOne(command: Command, rawArgs: string[]): Promise<ExitCode> {
   const { result } = await runCommand(command.definition, { rawArgs });
   return (result as ExitCode | undefined) ?? exit.done;
+}
+
+/** The page of the command, or of the one below it that `args` names. */
+async function helpOf(command: Command, programName: string, args: string[]): Promise<string> {
+  const below = await command.definition.subCommands;
+  const [name] = args;
+  const named =
+    name !== undefined && typeof below === "object" && Object.hasOwn(below, name) ? await below[name] : undefined;
+  if (typeof named !== "object") return helpPage(command, { meta: { name: programName } });
+  const { name: commandName } = (await command.definition.meta) as CommandMeta;
+  return helpPage({ definition: named, examples: [] }, { meta: { name: `${programName} ${commandName}` } });
 }
 
 /** `--help` before any `--`. */

@@ -5,8 +5,8 @@ import { colours } from "./output.ts";
 
 /** The page that `--help` prints: usage, options, examples. */
 export async function helpPage(command: Command, parent?: CommandDef): Promise<string> {
-  const usage = await renderUsage(command.definition, parent);
+  const usage = (await renderUsage(command.definition, parent)).trimEnd();
   const examples = command.examples.map((line) => `  kakeya ${line}`);
-  const page = examples.length === 0 ? usage.trimEnd() : [usage.trimEnd(), "", "EXAMPLES", "", ...examples].join("\n");
-  return colours(process.stdout) ? page : stripVTControlCharacters(page);
+  const page = examples.length === 0 ? usage : [usage, "", "EXAMPLES", "", ...examples].join("\n");
+  return colours(process.stdout) ? page : stripVTControlCharacters(page).replaceAll(/ +$/gm, "");
 }
