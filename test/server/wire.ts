@@ -1,4 +1,4 @@
-import { Channel, ChannelCredentials } from "@grpc/grpc-js";
+import { Channel, ChannelCredentials, type ChannelOptions } from "@grpc/grpc-js";
 import { ClientError, createClient, Metadata, Status } from "nice-grpc";
 import {
   type DeepPartial,
@@ -14,8 +14,11 @@ export interface Wire extends Disposable {
   channel: Channel;
 }
 
-export function dial(address: string, headers: Record<string, string> = {}): Wire {
-  const channel = new Channel(address, ChannelCredentials.createInsecure(), { "grpc.use_local_subchannel_pool": 1 });
+export function dial(address: string, headers: Record<string, string> = {}, options: ChannelOptions = {}): Wire {
+  const channel = new Channel(address, ChannelCredentials.createInsecure(), {
+    "grpc.use_local_subchannel_pool": 1,
+    ...options,
+  });
   const rpc = createClient(RuntimeServiceDefinition, channel, { "*": { metadata: new Metadata(headers) } });
   return { rpc, channel, [Symbol.dispose]: () => channel.close() };
 }
