@@ -1,0 +1,36 @@
+import { expect, test } from "bun:test";
+import { progress } from "../../src/cli/progress.ts";
+
+function terminal(isTTY: boolean) {
+  const written: string[] = [];
+  return { isTTY, columns: 20, written, write: (text: string) => written.push(text) };
+}
+
+const erase = "\r\x1b[2K";
+
+test("on a terminal a line replaces the one before, at most ten times a second, and is gone at the end", () => {
+  const screen = terminal(true);
+  let nowMs = 0;
+  const line = progress(screen, () => nowMs);
+  line.update("one");
+  nowMs = 99;
+  line.update("too soon");
+  nowMs = 100;
+  line.update("two");
+  line.end();
+  expect(screen.written).toEqual([`${erase}one`, `${erase}two`, erase]);
+});
+
+test("a line never wraps", () => {
+  const screen = terminal(true);
+  progress(screen, () => 0).update("x".repeat(50));
+  expect(screen.written).toEqual([`${erase}${"x".repeat(19)}`]);
+});
+
+test("elsewhere nothing is written", () => {
+  const pipe = terminal(false);
+  const line = progress(pipe, () => 0);
+  line.update("one");
+  line.end();
+  expect(pipe.written).toEqual([]);
+});
