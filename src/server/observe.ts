@@ -7,24 +7,17 @@ export function observingMiddleware(metrics: Metrics, log: Log, now: () => numbe
   return async function* observe(call, context) {
     const startedAtS = now();
     let code = Status.OK;
-    let failure: unknown;
     try {
       return yield* call.next(call.request, context);
     } catch (error) {
-      failure = error;
-      code = context.signal.aborted ? Status.CANCELLED : error instanceof ServerError ? error.code : Status.UNKNOWN;
+      code = error instanceof ServerError ? error.code : Status.UNKNOWN;
       throw error;
     } finally {
       if (context.signal.aborted) code = Status.CANCELLED;
       const method = call.method.path.slice(call.method.path.lastIndexOf("/") + 1);
       const durationS = now() - startedAtS;
       metrics.callEnded(method, Status[code], durationS);
-      const fields = { method, code: Status[code], duration_s: durationS, peer: context.peer };
-      if (code === Status.UNKNOWN || code === Status.INTERNAL) {
-        log.error("call failed", { ...fields, error: failure instanceof Error ? failure.stack : String(failure) });
-      } else {
-        log.debug("call", fields);
-      }
+      log.debug("call", { method, code: Status[code], duration_s: durationS, peer: context.peer });
     }
   };
 }

@@ -84,7 +84,7 @@ export async function startServer(parts: ServerParts, given: Partial<ServerOptio
     .with(observingMiddleware(metrics, log, monotonicS))
     .with(checkToken)
     .with(calls.middleware)
-    .with(statusMiddleware)
+    .with(statusMiddleware(log))
     .add(
       RuntimeServiceDefinition,
       runtimeService({
@@ -124,6 +124,7 @@ export async function startServer(parts: ServerParts, given: Partial<ServerOptio
       stopping.abort();
       await within(farewellS, idle);
       await shutdown(server);
+      await store.endAll();
     },
   };
 }

@@ -1,6 +1,7 @@
 import { ServerError, type ServerMiddleware, Status } from "nice-grpc";
 import { EngineCrashed } from "../engine/engine.ts";
 import { SessionError, type SessionErrorKind } from "../session/errors.ts";
+import type { Log } from "./log.ts";
 
 const statusOfKind: Record<SessionErrorKind, Status> = {
   "not-found": Status.NOT_FOUND,
@@ -9,13 +10,22 @@ const statusOfKind: Record<SessionErrorKind, Status> = {
   "resource-exhausted": Status.RESOURCE_EXHAUSTED,
 };
 
-/** Says a session's errors as gRPC statuses. */
-export const statusMiddleware: ServerMiddleware = async function* (call, context) {
-  try {
-    return yield* call.next(call.request, context);
-  } catch (error) {
-    if (error instanceof SessionError) throw new ServerError(statusOfKind[error.kind], error.message);
-    if (error instanceof EngineCrashed) throw new ServerError(Status.INTERNAL, `${error.message}; the session is lost`);
-    throw error;
-  }
-};
+/** Says errors as gRPC statuses. What nobody foresaw is INTERNAL, and its stack goes to the log alone. */
+export function statusMiddleware(log: Log): ServerMiddleware {
+  return async function* errorsAsStatuses(call, context) {
+    try {
+      return yield* call.next(call.request, context);
+    } catch (error) {
+      if (error instanceof ServerError || (error instanceof Error && error.name === "AbortError")) throw error;
+      if (error instanceof SessionError) throw new ServerError(statusOfKind[error.kind], error.message);
+      if (error instanceof EngineCrashed) {
+        throw new ServerError(Status.INTERNAL, `${error.message}; its sessions are lost`);
+      }
+      log.error("call failed", {
+        path: call.method.path,
+        error: error instanceof Error ? (error.stack ?? error.message) : String(error),
+      });
+      throw new ServerError(Status.INTERNAL, "internal error; the server's log says more");
+    }
+  };
+}

@@ -7,7 +7,7 @@ import { type GenerateOptions, type GenerationEvent, Session, type SessionHost, 
 export type EvictionReason = "capacity" | "idle";
 
 /** How a session's life ended. */
-export type SessionOutcome = "closed" | "evicted" | "violated" | "failed";
+export type SessionOutcome = "closed" | "evicted" | "violated" | "failed" | "shutdown";
 
 /** What the store tells of its sessions' lives, for metrics and logs. */
 export interface SessionEvents {
@@ -130,6 +130,11 @@ export class SessionStore {
   async evictIdle(): Promise<void> {
     const expired = [...this.#sessions.values()].filter((session) => this.#expired(session));
     await Promise.all(expired.map((session) => this.#evict(session, "idle")));
+  }
+
+  /** Ends all sessions, and frees their slabs. */
+  async endAll(): Promise<void> {
+    await Promise.all([...this.#sessions.values()].map((session) => this.#end(session, "shutdown")));
   }
 
   #find(id: string): Session {
