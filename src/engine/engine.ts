@@ -5,7 +5,9 @@
  * what the slab holds afterwards, counted from its rows, so that the caller can check it (INV-1, INV-2).
  */
 
-export type Quantization = "q8" | "q4" | "f32";
+import type { Quantization } from "../model/plan.ts";
+
+export type { Quantization };
 
 /** Handle of a slab inside one engine; never reused within an engine's life. */
 export type SlabId = number;

@@ -1,20 +1,6 @@
 import { block, blockEnd, blockStart, type Geometry, oldestInWindow, ringRowOf, sinkShift } from "./geometry.ts";
 import { rotateKeys } from "./rotary.ts";
-
-/** Numbers that fix the size of a slab's row. */
-export interface RowShape {
-  layers: number;
-  kvHeads: number;
-  headDim: number;
-}
-
-/** The keys or the values of one layer, of all slabs. */
-export interface LayerRows {
-  /** [capacity, kvHeads, ringRows, headDim] */
-  readonly ring: Float32Array;
-  /** [capacity, kvHeads, block, headDim] */
-  readonly current: Float32Array;
-}
+import { type LayerRows, MarkedRows, type RowShape } from "./rows.ts";
 
 /** One slab's share of what a step computed. */
 export interface ChunkRows {
@@ -38,12 +24,6 @@ export interface Slab {
   /** By how much the sinks' keys in the ring are turned on. */
   shift: number;
 }
-
-/**
- * The first word of a row that holds no token, in the key and in the value: a float of about 4.6e-31, harmless where
- * the mask hides it and nothing that a projection ever gives. It lets the rows of a slab be counted from its memory.
- */
-const emptyWord = 0x0d15ea5e;
 
 /**
  * The memory of all slabs; the slab at place i is the i-th part of each array. Nothing is allocated after construction
@@ -203,93 +183,4 @@ export class SlabMemory {
       slab.sinkKeys.set(this.#part(layer, 0).sinks(place, head), (layer * kvHeads + head) * perHead);
     }
   }
-}
-
-/** The rows of one layer's keys or values, each marked when it is empty. */
-class MarkedRows implements LayerRows {
-  readonly ring: Float32Array;
-  readonly current: Float32Array;
-  readonly #ringWords: Uint32Array;
-  readonly #currentWords: Uint32Array;
-  /** Elements of one slab's ring and current block. */
-  readonly #ringSize: number;
-  readonly #currentSize: number;
-
-  constructor(
-    private readonly geometry: Geometry,
-    private readonly shape: RowShape,
-    capacity: number,
-  ) {
-    this.#ringSize = shape.kvHeads * geometry.ringRows * shape.headDim;
-    this.#currentSize = shape.kvHeads * block * shape.headDim;
-    this.ring = new Float32Array(capacity * this.#ringSize);
-    this.current = new Float32Array(capacity * this.#currentSize);
-    this.#ringWords = new Uint32Array(this.ring.buffer);
-    this.#currentWords = new Uint32Array(this.current.buffer);
-  }
-
-  clear(place: number): void {
-    this.ring.fill(0, place * this.#ringSize, (place + 1) * this.#ringSize);
-    this.current.fill(0, place * this.#currentSize, (place + 1) * this.#currentSize);
-    for (let row = 0; row < this.geometry.ringRows; row++) this.eraseInRing(place, row);
-    for (let row = 0; row < block; row++) this.eraseInCurrent(place, row);
-  }
-
-  /** The sinks of one head, [sink, headDim]. */
-  sinks(place: number, head: number): Float32Array {
-    const at = place * this.#ringSize + head * this.geometry.ringRows * this.shape.headDim;
-    return this.ring.subarray(at, at + this.geometry.sink * this.shape.headDim);
-  }
-
-  emptySinks(place: number): number[] {
-    return Array.from({ length: this.geometry.sink }, (_, row) => row).filter((row) => !this.ringIsLive(place, row));
-  }
-
-  /** Copies a chunk's rows to the current block from `row` on. */
-  writeCurrent(place: number, row: number, rows: Float32Array | undefined, chunk: ChunkRows): void {
-    const { kvHeads, headDim } = this.shape;
-    for (let head = 0; head < kvHeads; head++) {
-      const from = (chunk.index * kvHeads + head) * chunk.tokens * headDim;
-      const to = place * this.#currentSize + (head * block + row) * headDim;
-      if (rows) this.current.set(rows.subarray(from, from + chunk.count * headDim), to);
-    }
-  }
-
-  /** Moves the current block's first `count` rows to the ring from `ringRow` on, and leaves the block empty. */
-  moveToRing(place: number, ringRow: number, count: number): void {
-    const { kvHeads, headDim } = this.shape;
-    for (let head = 0; head < kvHeads; head++) {
-      const from = place * this.#currentSize + head * block * headDim;
-      const to = place * this.#ringSize + (head * this.geometry.ringRows + ringRow) * headDim;
-      this.ring.set(this.current.subarray(from, from + count * headDim), to);
-    }
-    for (let row = 0; row < count; row++) this.eraseInCurrent(place, row);
-  }
-
-  swap(a: number, b: number): void {
-    exchange(this.ring, this.#ringSize, a, b);
-    exchange(this.current, this.#currentSize, a, b);
-  }
-
-  ringIsLive(place: number, row: number): boolean {
-    return this.#ringWords[place * this.#ringSize + row * this.shape.headDim] !== emptyWord;
-  }
-
-  currentIsLive(place: number, row: number): boolean {
-    return this.#currentWords[place * this.#currentSize + row * this.shape.headDim] !== emptyWord;
-  }
-
-  eraseInRing(place: number, row: number): void {
-    this.#ringWords[place * this.#ringSize + row * this.shape.headDim] = emptyWord;
-  }
-
-  eraseInCurrent(place: number, row: number): void {
-    this.#currentWords[place * this.#currentSize + row * this.shape.headDim] = emptyWord;
-  }
-}
-
-function exchange(array: Float32Array, size: number, a: number, b: number): void {
-  const held = array.slice(a * size, (a + 1) * size);
-  array.copyWithin(a * size, b * size, (b + 1) * size);
-  array.set(held, b * size);
 }

@@ -1,7 +1,6 @@
 import { closeSync, fsyncSync, ftruncateSync, mkdirSync, openSync, rmSync, writeFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { dirname, join } from "node:path";
-import type { Quantization } from "../engine/engine.ts";
 import type { ModelConfig } from "./config.ts";
 import { describeFileFailure, requireFreeSpace } from "./disk-space.ts";
 import { engineKey } from "./engine-key.ts";
@@ -10,7 +9,7 @@ import { fingerprintOf } from "./fingerprint.ts";
 import { buildGraph, graphVersion, weightFileName } from "./graph.ts";
 import { readJsonFile } from "./json-file.ts";
 import { newPartFolder, publishFolder, removeDeadPartFolders } from "./part-folder.ts";
-import type { Planned, WeightPlan } from "./plan.ts";
+import type { Planned, Quantization, WeightPlan } from "./plan.ts";
 import { type Checkpoint, openCheckpoint } from "./safetensors.ts";
 import { requireVocabularyFits } from "./vocabulary.ts";
 import { performTask, type WeightTask } from "./weight-file.ts";

@@ -1,9 +1,9 @@
 import { createHash } from "node:crypto";
 import { closeSync, fstatSync, openSync, readSync } from "node:fs";
 import { basename } from "node:path";
-import type { Quantization } from "../engine/engine.ts";
 import type { ModelConfig } from "./config.ts";
 import { describeConfig } from "./fingerprint.ts";
+import type { Quantization } from "./plan.ts";
 
 /** Files up to this size are hashed in full: a few milliseconds. */
 const smallBytes = 32 << 20;

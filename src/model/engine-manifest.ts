@@ -1,8 +1,8 @@
 import { statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import type { Quantization } from "../engine/engine.ts";
 import { isJsonObject, type JsonObject, readJsonFile } from "./json-file.ts";
 import { ModelError } from "./model-error.ts";
+import type { Quantization } from "./plan.ts";
 
 /** What an engine folder says about itself. It is written last, so a folder without it is not complete. */
 export interface EngineManifest {

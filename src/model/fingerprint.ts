@@ -1,6 +1,6 @@
 import { createHash, type Hash } from "node:crypto";
-import type { Quantization } from "../engine/engine.ts";
 import type { ModelConfig } from "./config.ts";
+import type { Quantization } from "./plan.ts";
 
 /** The configuration as one string, equal for equal mathematics. */
 export function describeConfig(config: ModelConfig): string {

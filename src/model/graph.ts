@@ -1,7 +1,6 @@
-import type { Quantization } from "../engine/engine.ts";
 import type { ModelConfig } from "./config.ts";
 import { GraphWriter } from "./onnx.ts";
-import type { Planned, PlannedTensor, WeightPlan } from "./plan.ts";
+import type { Planned, PlannedTensor, Quantization, WeightPlan } from "./plan.ts";
 
 /** Changes whenever the same checkpoint would give another graph or weight file. */
 export const graphVersion = "2";

@@ -1,5 +1,8 @@
 /** What an engine's weight file holds and where: the contract between the graph and the builder of the file. */
 
+/** How the linear layers' weights are stored. */
+export type Quantization = "q8" | "q4" | "f32";
+
 /** One tensor of the weight file, as ONNX external data names it. */
 export interface PlannedTensor {
   name: string;

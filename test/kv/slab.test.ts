@@ -2,7 +2,8 @@ import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { block, blockStart, chunkLength, geometry, ringRowOf, sinkShift } from "../../src/kv/geometry.ts";
 import { rotateKeys } from "../../src/kv/rotary.ts";
-import { type ChunkRows, type LayerRows, type Slab, SlabMemory } from "../../src/kv/slab.ts";
+import type { LayerRows } from "../../src/kv/rows.ts";
+import { type ChunkRows, type Slab, SlabMemory } from "../../src/kv/slab.ts";
 
 const shape = { layers: 2, kvHeads: 2, headDim: 4 };
 const frequencies = Float64Array.of(1, 0.1);

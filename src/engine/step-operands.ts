@@ -1,0 +1,98 @@
+import { block, blockStart } from "../kv/geometry.ts";
+import { writeMask } from "../kv/mask.ts";
+import { writeAngles } from "../kv/rotary.ts";
+import type { SlabMemory } from "../kv/slab.ts";
+import type { ModelConfig } from "../model/config.ts";
+import { attentionRows, slabNames } from "../model/graph.ts";
+import { Tensor } from "../ort/index.ts";
+import type { Embedding } from "./embedding.ts";
+
+/** One chunk of one session: `tokenIds` at `position`, within one block. */
+export interface Chunk {
+  position: number;
+  tokenIds: ArrayLike<number>;
+}
+
+/** The keys and values of a step by layer, each [n, kvHeads, tokens, headDim]; valid until the next step. */
+export interface NewRows {
+  keys: Float32Array[];
+  values: Float32Array[];
+  tokens: number;
+}
+
+/** What a step of n sessions with `tokens` rows each is fed besides the slabs, and the new rows it gives. */
+export class StepOperands {
+  readonly feeds: Record<string, Tensor>;
+  readonly fetches: Record<string, Tensor> = {};
+  readonly rows: NewRows;
+  readonly #x: Float32Array;
+  readonly #cos: Float32Array;
+  readonly #sin: Float32Array;
+  readonly #mask: Float32Array;
+  /** int64 words; their low halves, every other entry (little endian), are all that a row needs. */
+  readonly #slots: Int32Array;
+
+  constructor(
+    private readonly config: ModelConfig,
+    private readonly memory: SlabMemory,
+    n: number,
+    private readonly tokens: number,
+  ) {
+    const { hiddenSize, headDim, kvHeads, layers } = config;
+    const maskRows = attentionRows(config).perToken * tokens;
+    this.#x = new Float32Array(n * tokens * hiddenSize);
+    this.#cos = new Float32Array((n * tokens * headDim) / 2);
+    this.#sin = new Float32Array(this.#cos.length);
+    this.#mask = new Float32Array(n * maskRows * memory.geometry.rows);
+    const slots = new BigInt64Array(n * kvHeads * tokens * 3);
+    for (let i = 0, at = 0; i < n; i++) {
+      for (let head = 0; head < kvHeads; head++) {
+        for (let t = 0; t < tokens; t++, at += 3) {
+          slots[at] = BigInt(i);
+          slots[at + 1] = BigInt(head);
+        }
+      }
+    }
+    this.#slots = new Int32Array(slots.buffer);
+    const ropeRows = BigInt64Array.from({ length: n * tokens }, (_, row) => BigInt(row));
+    const parts = BigInt64Array.of(BigInt(memory.geometry.ringRows), BigInt(block));
+    this.feeds = {
+      x: new Tensor("float32", this.#x, [n, tokens, hiddenSize]),
+      cos: new Tensor("float32", this.#cos, [n * tokens, headDim / 2]),
+      sin: new Tensor("float32", this.#sin, [n * tokens, headDim / 2]),
+      rope_rows: new Tensor("int64", ropeRows, [n, tokens]),
+      slots: new Tensor("int64", slots, [n, kvHeads, tokens, 3]),
+      mask: new Tensor("float32", this.#mask, [n, 1, maskRows, memory.geometry.rows]),
+      parts: new Tensor("int64", parts, [2]),
+    };
+    const newRows = (part: "k" | "v") =>
+      Array.from({ length: layers }, (_, layer) => {
+        const rows = new Float32Array(n * kvHeads * tokens * headDim);
+        this.fetches[slabNames(part, layer).fresh] = new Tensor("float32", rows, [n, kvHeads, tokens, headDim]);
+        return rows;
+      });
+    this.rows = { keys: newRows("k"), values: newRows("v"), tokens };
+  }
+
+  /** Writes the operands of the i-th session's chunk. Rows behind its last token repeat it. */
+  fill(i: number, chunk: Chunk, embedding: Embedding): void {
+    const { geometry } = this.memory;
+    const { hiddenSize, kvHeads, inverseFrequencies } = this.config;
+    const start = blockStart(geometry, chunk.position);
+    const last = chunk.tokenIds.length - 1;
+    for (let t = 0; t < this.tokens; t++) {
+      const asked = Math.min(t, last); // a repetition writes the same row with the same bits
+      const at = i * this.tokens + t;
+      const position = chunk.position + asked;
+      embedding.read(chunk.tokenIds[asked] ?? 0, this.#x, at * hiddenSize);
+      writeAngles(this.#cos, this.#sin, at, position, inverseFrequencies);
+      for (let head = 0; head < kvHeads; head++) {
+        this.#slots[2 * (((i * kvHeads + head) * this.tokens + t) * 3 + 2)] = position - start;
+      }
+    }
+    const copies = attentionRows(this.config).perToken;
+    const elements = copies * this.tokens * geometry.rows;
+    const mask = this.#mask.subarray(i * elements, (i + 1) * elements);
+    writeMask(mask, geometry, chunk.position, this.tokens, copies, chunk.position + last);
+  }
+}
