@@ -6,6 +6,9 @@ import { percentile, trend } from "./stats.ts";
 
 const fewestTurns = 20;
 const bandPercent = 10;
+/** Below this, what else the machine does passes for drift: a neighbour that starts or stops once moves the whole run. */
+const shortRunS = 300;
+const shortRunFailsBeyondPercent = 50;
 const endsRatioBelow = 1.5;
 const longestEndS = 600;
 /** Turns at each end whose median the gate trusts. */
@@ -22,7 +25,8 @@ const fewestEndTurns = 5;
  *   slope is robust, so a late jump alone would not move it);
  * - fail: the whole interval lies outside; or it is no wider than the band, and the estimate lies outside or the
  *   median jumped;
- * - inconclusive: fewer than 20 turns, an interval wider than the band, or one that merely reaches out of it.
+ * - inconclusive: fewer than 20 turns, an interval wider than the band, or one that merely reaches out of it; and in
+ *   a run of less than 5 minutes also what would be a failure, unless the whole interval lies outside +-50%.
  */
 export function latencyGate(ok: readonly OkTurn[], rotation: number): Gate {
   const spoken = ok.filter((turn) => turn.n_emitted > 0);
@@ -53,8 +57,11 @@ export function latencyGate(ok: readonly OkTurn[], rotation: number): Gate {
   if (slope === null || ratio === null) return inconclusive("the turns have no duration, or all began at one moment");
 
   const [at, low, high] = [percent(slope.slope), percent(slope.low), percent(slope.high)];
-  const verdict = verdictOf(at, low, high, ratio);
-  const doubt = verdict === "inconclusive" ? "too noisy to tell: " : "";
+  const judged = verdictOf(at, low, high, ratio);
+  const beyondDoubt = low > shortRunFailsBeyondPercent || high < -shortRunFailsBeyondPercent;
+  const tooShort = judged === "fail" && spanS < shortRunS && !beyondDoubt;
+  const verdict = tooShort ? "inconclusive" : judged;
+  const doubt = verdict === "pass" || verdict === "fail" ? "" : `too ${tooShort ? "short" : "noisy"} to tell: `;
   const drift = `seconds per token drift by ${at.toFixed(1)}% over the run (95% CI ${low.toFixed(1)} to ${high.toFixed(1)})`;
   const ends = `the median at the end is ${ratio.toFixed(2)} x that at the start`;
   return { verdict, reason: `${doubt}${drift}, ${ends}`, numbers };

@@ -89,6 +89,20 @@ describe("is inconclusive", () => {
     expect(latencyGate([], rotation).verdict).toBe("inconclusive");
   });
 
+  test("when a run of less than 5 minutes drifts by less than half: the machine may have done that", () => {
+    const shape = { spacingS: 1, noise: 0.005 };
+    const drift = (by: number, n = 120) =>
+      latencyGate(
+        slowed(steady(n, shape), (share) => 1 + by * share),
+        rotation,
+      );
+    expect(drift(0.3).verdict).toBe("inconclusive");
+    expect(drift(0.3).reason).toStartWith("too short to tell: ");
+    expect(drift(-0.3).verdict).toBe("inconclusive");
+    expect(drift(0.8).verdict).toBe("fail");
+    expect(drift(0.3, 400).verdict).toBe("fail");
+  });
+
   test("under heavy noise", () => {
     const gate = latencyGate(steady(40, { noise: 0.8 }), rotation);
     expect(gate.verdict).toBe("inconclusive");
