@@ -1,0 +1,70 @@
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import { mkdtempSync, rmSync, symlinkSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { $ } from "bun";
+import type { Engine } from "../../src/engine/engine.ts";
+import { makeCertificates } from "../server/certificates.ts";
+import { serving, testEngine } from "../server/serving.ts";
+
+const root = join(import.meta.dir, "../..");
+const script = join(import.meta.dir, "node-client.mjs");
+const node = Bun.which("node");
+
+let folder: string;
+let sdk: string;
+let engine: Engine;
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), "kakeya-node-"));
+  symlinkSync(join(root, "node_modules"), join(folder, "node_modules"));
+  const entrypoints = [join(root, "src/client/index.ts")];
+  await Bun.build({
+    entrypoints,
+    target: "node",
+    format: "esm",
+    packages: "external",
+    outdir: folder,
+    naming: "sdk.mjs",
+  });
+  sdk = join(folder, "sdk.mjs");
+  engine = await testEngine();
+});
+afterAll(async () => {
+  await engine.close();
+  rmSync(folder, { recursive: true });
+});
+
+const expected = {
+  appended: 100,
+  ids: 5,
+  stopReason: "max-tokens",
+  droppedTokens: 32,
+  historyTokens: 105,
+  kvLiveBytes: 68 * 3072,
+  cancelled: true,
+  usableAfterCancel: true,
+  notFound: true,
+  invalid: true,
+  closed: true,
+  disposable: "function",
+};
+
+test.skipIf(node === null)("the SDK works on Node.js", async () => {
+  await using server = await serving({ engine });
+  expect(await $`${node} ${script} ${sdk} ${server.address}`.json()).toEqual(expected);
+});
+
+test.skipIf(node === null)("and over a unix socket", async () => {
+  await using server = await serving({ engine, bind: `unix:${join(folder, "k.sock")}` });
+  expect(await $`${node} ${script} ${sdk} ${server.address}`.json()).toEqual(expected);
+});
+
+test.skipIf(node === null)("and over TLS, to an address", async () => {
+  const { ca, serverCert: cert, serverKey: key } = await makeCertificates(folder);
+  await using server = await serving({ engine, tls: { cert, key } });
+  expect(await $`${node} ${script} ${sdk} ${server.address} ${ca}`.json()).toEqual(expected);
+});
+
+test("the SDK is free of Bun", async () => {
+  expect(await Bun.file(sdk).text()).not.toMatch(/\bBun\b|from "bun/);
+});
