@@ -59,8 +59,10 @@ function filesOf(dir: string): string[] {
 describe("the executable, by itself in an empty folder", () => {
   test("runs a smoke: the main job, on the embedded model", async () => {
     const { code, out, cwd, tmp } = await run(["smoke", "--duration", "5", "--json"]);
-    expect(code).toBe(0);
-    expect(JSON.parse(out)).toBeObject();
+    const { gates } = JSON.parse(out);
+    for (const counted of ["memory", "work", "invariants", "errors"]) expect(gates[counted].verdict).toBe("pass");
+    // A clock may be noisy here; the code says what the report says.
+    expect(code).toBe(gates.latency.verdict === "fail" ? 3 : 0);
     expect(fs.readdirSync(join(cwd, "results")).some((name) => name.endsWith(".json"))).toBe(true);
     // No telemetry database, no log, nothing that was unpacked to the wrong place.
     expect(fs.readdirSync(tmp)).toEqual([]);

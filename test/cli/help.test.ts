@@ -1,0 +1,101 @@
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import * as fs from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import type { ArgsDef } from "citty";
+import type { Command } from "../../src/cli/command.ts";
+import { exit } from "../../src/cli/exit.ts";
+
+const root = resolve(import.meta.dir, "../..");
+const main = join(root, "src/main.ts");
+const names = ["serve", "bench", "aggregate", "smoke", "print-cmd"];
+
+const commandOf = async (name: string): Promise<Command> =>
+  (await import(join(root, "commands", `${name}.ts`))).default;
+const commands = await Promise.all(names.map(commandOf));
+
+/** A folder with the reports that examples name. */
+const cwd = fs.mkdtempSync(join(tmpdir(), "kakeya-examples-"));
+beforeAll(() => {
+  const report = join(root, "test/bench/data/bench_session_4h_1780332893.json");
+  fs.mkdirSync(join(cwd, "results"));
+  for (const name of ["results/bench.json", "before.json", "after.json"]) fs.copyFileSync(report, join(cwd, name));
+});
+afterAll(() => fs.rmSync(cwd, { recursive: true, force: true }));
+
+function start(line: string) {
+  return Bun.spawn(["sh", "-c", `exec "$0" "$1" ${line}`, process.execPath, main], {
+    cwd,
+    stdin: "ignore",
+    stdout: "pipe",
+    stderr: "pipe",
+  });
+}
+
+async function output(line: string): Promise<string> {
+  const child = start(line);
+  const text = await new Response(child.stdout).text();
+  expect(await child.exited).toBe(0);
+  return text;
+}
+
+describe("the page of --help", () => {
+  test("names every command with what it is for", async () => {
+    const page = await output("--help");
+    for (const { definition } of commands) {
+      const { name, description } = definition.meta as { name: string; description: string };
+      expect(page).toMatch(new RegExp(`^ +${name} +${RegExp.escape(description)}$`, "m"));
+    }
+  });
+
+  test.each(names)(
+    "of %s lists every option with its description and its default, and at least one example",
+    async (name) => {
+      const page = await output(`${name} --help`);
+      const { definition, examples } = await commandOf(name);
+      for (const [option, { description, ...rest }] of Object.entries((definition.args ?? {}) as ArgsDef)) {
+        const shown = rest.type === "positional" ? option.toUpperCase() : `--${option}`;
+        expect(description).toBeString();
+        expect(page).toContain(shown);
+        expect(page).toContain(description as string);
+        if (rest.default !== undefined) expect(page).toContain(`(Default: ${rest.default})`);
+      }
+      expect(examples.length).toBeGreaterThan(0);
+      for (const example of examples) expect(page).toContain(`  kakeya ${example}`);
+    },
+  );
+
+  test.each(["serve", "bench", "smoke"])("of print-cmd %s is that of the command's own options", async (name) => {
+    const page = await output(`print-cmd ${name} --help`);
+    for (const option of Object.keys((await commandOf(name)).definition.args as ArgsDef))
+      expect(page).toContain(`--${option}`);
+  });
+});
+
+describe("every example runs as it stands", () => {
+  test.each(commands.flatMap(({ examples }) => examples))("kakeya %s", async (line) => {
+    await using _server = line.includes("--address 127.0.0.1:50051") ? await serving("serve") : undefined;
+    const child = start(line);
+    const err = new Response(child.stderr).text();
+    // Some run for hours: those are interrupted, and say so by their exit code. What they were told was right, or else
+    // they would have ended before, with another one.
+    const patience = setTimeout(() => child.kill("SIGINT"), 3000);
+    await new Response(child.stdout).text();
+    const code = await child.exited;
+    clearTimeout(patience);
+    // 3 and 4 are gates: a machine may be busy, the negative control must fail, an interrupted run may be too short.
+    expect<number[]>([exit.done, exit.gateFailed, exit.inconclusive, exit.interrupted], await err).toContain(code);
+  });
+});
+
+/** A server that an example talks to; stopped at the end of the block. */
+async function serving(line: string): Promise<AsyncDisposable> {
+  const child = start(line);
+  for await (const _ of child.stdout) break;
+  return {
+    async [Symbol.asyncDispose]() {
+      child.kill("SIGTERM");
+      await child.exited;
+    },
+  };
+}
