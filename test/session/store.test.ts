@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from "bun:test";
-import { type Engine, greedy } from "../../src/engine/engine.ts";
+import { type Engine, EngineCrashed, greedy } from "../../src/engine/engine.ts";
 import type { SessionErrorKind } from "../../src/session/errors.ts";
 import { SessionError } from "../../src/session/errors.ts";
 import type { GenerationEvent, Session } from "../../src/session/session.ts";
@@ -223,5 +223,71 @@ test("a generation left in the middle gives its turn to the next call", async ()
   await store.append(session.id, ids(3));
   for await (const event of generate(session, 100)) if (event.kind === "token") break;
   expect(await store.append(session.id, ids(1))).toBe(5);
+  await expectNoSlabLost();
+});
+
+/** A store on the same engine, whose calls of one kind fail. */
+function storeWith(broken: Partial<Engine>): SessionStore {
+  const failing = Object.assign(Object.create(engine) as Engine, broken);
+  return new SessionStore(failing, {
+    ttlS,
+    maxWaitingCalls: 2,
+    now: () => nowS,
+    newId: () => "the-session",
+    events: {
+      created: () => {},
+      evicted: () => {},
+      violated: () => {},
+      ended: (session, outcome) => told.push(`${session.label} ended: ${outcome}`),
+      engineCrashed: (error) => told.push(`crashed: ${error.message}`),
+    },
+  });
+}
+
+test("an engine that dies is told of, and takes its sessions along", async () => {
+  const died = () => Promise.reject(new EngineCrashed("the engine's worker died"));
+  store = storeWith({ append: died });
+  const session = await store.create([], "a");
+  expect(await rejection(store.append(session.id, ids(1)))).toBeInstanceOf(EngineCrashed);
+  expect(told).toEqual(["crashed: the engine's worker died", "a ended: failed"]);
+  expect(await kindOf(store.info(session.id))).toBe("not-found");
+
+  store = storeWith({ createSlab: died });
+  expect(await rejection(store.create([], "b"))).toBeInstanceOf(EngineCrashed);
+  expect(told.at(-1)).toBe("crashed: the engine's worker died");
+  await expectNoSlabLost();
+});
+
+test("a dead engine has no slab to give back", async () => {
+  store = storeWith({
+    freeSlab: (slab) => engine.freeSlab(slab).then(() => Promise.reject(new EngineCrashed("died"))),
+  });
+  const session = await store.create([], "a");
+  expect(await store.close(session.id)).toBe(0);
+  await expectNoSlabLost();
+});
+
+test("a session whose engine call failed is not used again: nobody knows what its cache holds", async () => {
+  store = storeWith({ decode: () => Promise.reject(new Error("out of memory")) });
+  const session = await store.create([], "a");
+  await store.append(session.id, ids(3));
+  expect((await rejection(Array.fromAsync(generate(session, 1)))).message).toBe("out of memory");
+  expect(told).toEqual(["a ended: failed"]);
+  expect(await kindOf(store.info(session.id))).toBe("not-found");
+  await expectNoSlabLost();
+});
+
+test("a step that the engine answers for too few sessions fails for the others", async () => {
+  store = storeWith({ decode: () => Promise.resolve([]) });
+  const session = await store.create([], "a");
+  await store.append(session.id, ids(3));
+  expect((await rejection(Array.fromAsync(generate(session, 1)))).message).toBe("the engine answered 0 of 1 steps");
+  await expectNoSlabLost();
+});
+
+test("ending all sessions gives all slabs back", async () => {
+  for (const label of ["a", "b"]) await store.create([], label);
+  await store.endAll();
+  expect(told).toEqual(["a ended: shutdown", "b ended: shutdown"]);
   await expectNoSlabLost();
 });
