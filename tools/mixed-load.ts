@@ -2,7 +2,7 @@
  * Many connections that create, append, generate, cancel, check, close and send bad calls at random, against a server
  * of its own. Prints JSON: what each kind of call came to, what nobody expected, and the server's memory.
  *
- *     bun tools/mixed-load.ts [--duration 10m] [--connections 64] [--capacity 48] [--seed 1] > results/mixed-load.json
+ *     bun tools/mixed-load.ts [--duration 10m] [--connections 64] [--capacity 48] [--seed 1] > results/measurements/mixed-load.json
  *
  * Exit code 1 when there was an unexpected error, or a session's slab was lost.
  */

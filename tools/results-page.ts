@@ -17,7 +17,8 @@ const introduction = `# Results
 
 Reports of real runs, as \`kakeya bench\` wrote them: nothing in them was edited. This page is made from them by
 \`bun tools/results-page.ts\`; every figure is recomputed from the turns, so \`kakeya aggregate results/FILE.json\`
-gives the same ones, and \`--html page.html\` draws them.
+gives the same ones, and \`--html page.html\` draws them. What was measured otherwise, of the engine and the server, is
+in [measurements](measurements/README.md).
 
 How to read it:
 
