@@ -1,4 +1,5 @@
 import type { Decoded, DecodeRequest, Engine, Sampling, SlabId, SlabState } from "../engine/engine.ts";
+import { chunkLength, type Geometry, geometry } from "../kv/geometry.ts";
 
 /** Sees each slice of an append as it lands in the cache. Throwing ends the append. */
 export type OnSlice = (ran: number, state: SlabState) => void;
@@ -30,8 +31,11 @@ export class Scheduler {
   readonly #prefills: Prefill[] = [];
   #decodes: Decode[] = [];
   #running = false;
+  readonly #geometry: Geometry;
 
-  constructor(private readonly engine: Engine) {}
+  constructor(private readonly engine: Engine) {
+    this.#geometry = geometry(engine.info.sink, engine.info.window);
+  }
 
   /** Appends and steps that wait for the engine. */
   get depth(): number {
@@ -98,7 +102,7 @@ export class Scheduler {
     const prefill = this.#prefills.shift();
     if (prefill === undefined) return;
     // A copy: a view would carry its whole buffer into the engine's thread.
-    const slice = prefill.rest.slice(0, tokensToBlockEnd(prefill.position, this.engine.info));
+    const slice = prefill.rest.slice(0, chunkLength(this.#geometry, prefill.position, prefill.rest.length));
     try {
       const state = await this.engine.append(prefill.slab, slice);
       prefill.position += slice.length;
@@ -111,11 +115,6 @@ export class Scheduler {
     if (prefill.rest.length > 0) this.#prefills.push(prefill);
     else prefill.resolve();
   }
-}
-
-/** Tokens from `position` to the end of its block: [0, sink), then [sink + k*block, sink + (k+1)*block). */
-export function tokensToBlockEnd(position: number, { sink, block }: { sink: number; block: number }): number {
-  return position < sink ? sink - position : block - ((position - sink) % block);
 }
 
 function pause(): Promise<void> {

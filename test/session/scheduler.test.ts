@@ -1,7 +1,6 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from "bun:test";
-import fc from "fast-check";
 import { type Engine, greedy, type SlabId } from "../../src/engine/engine.ts";
-import { Scheduler, tokensToBlockEnd } from "../../src/session/scheduler.ts";
+import { Scheduler } from "../../src/session/scheduler.ts";
 import { rejection } from "../rejection.ts";
 import { testEngine } from "../server/serving.ts";
 
@@ -120,18 +119,4 @@ test("a callback that throws ends its append", async () => {
   expect((await rejection(refused)).message).toContain("no more");
   expect(steps).toEqual([`append ${slab}: 4`]);
   await free([slab]);
-});
-
-test("a slice never crosses the end of its block", () => {
-  fc.assert(
-    fc.property(fc.nat(100_000), fc.nat(300), fc.integer({ min: 1, max: 64 }), (position, sink, block) => {
-      const end = position + tokensToBlockEnd(position, { sink, block });
-      expect(end).toBeGreaterThan(position);
-      if (position < sink) expect(end).toBe(sink);
-      else {
-        expect((end - sink) % block).toBe(0);
-        expect(end - position).toBeLessThanOrEqual(block);
-      }
-    }),
-  );
 });
