@@ -1,0 +1,17 @@
+import { expect, test } from "bun:test";
+import { mixedLoad } from "../../tools/mixed-load.ts";
+import { serving } from "./serving.ts";
+
+// Ten minutes of it, with the server in a process of its own: `bun tools/mixed-load.ts`.
+test("under a mixed load nothing fails that may not, every count is right, and no slab is lost", async () => {
+  await using server = await serving({ capacity: 24 });
+  const seed = Date.now() % 2 ** 31;
+  const result = await mixedLoad(server.address, { durationS: 10, connections: 32, seed, sampleEveryS: 1 });
+  expect({ seed, unexpected: result.unexpected, allSlabsFree: result.allSlabsFree }).toEqual({
+    seed,
+    unexpected: [],
+    allSlabsFree: true,
+  });
+  for (const { count } of Object.values(result.calls)) expect(count).toBeGreaterThan(10);
+  expect(server.logged.filter((line) => / (warn|error) /.test(line))).toEqual([]);
+}, 60_000);
