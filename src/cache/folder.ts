@@ -24,9 +24,12 @@ export function cacheRoots(env: Env = process.env, platform: string = process.pl
  */
 export function privateDir(dir: string): string {
   fs.mkdirSync(dir, { recursive: true, mode: 0o700 });
-  const uid = process.getuid?.();
   const stat = fs.statSync(dir);
-  const foreign = uid !== undefined && (stat.uid !== uid || fs.lstatSync(dir).uid !== uid || (stat.mode & 0o022) !== 0);
+  const uid = process.getuid?.();
+  // A link to it may be the system's: systemd's CacheDirectory is one.
+  const linkOwners = [uid, 0];
+  const foreign =
+    uid !== undefined && (stat.uid !== uid || !linkOwners.includes(fs.lstatSync(dir).uid) || (stat.mode & 0o022) !== 0);
   if (!stat.isDirectory() || foreign) throw new Error("not a folder that only this user can write to");
   fs.accessSync(dir, fs.constants.W_OK | fs.constants.X_OK);
   return dir;
