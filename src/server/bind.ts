@@ -1,4 +1,4 @@
-import { chmod, unlink } from "node:fs/promises";
+import { unlink } from "node:fs/promises";
 import { connect, isIP } from "node:net";
 
 /** Where a server listens. */
@@ -42,9 +42,4 @@ export async function removeStaleSocket(path: string): Promise<void> {
     probe.on("error", (error: NodeJS.ErrnoException) => resolve(error.code));
   });
   if (code === "ECONNREFUSED") await unlink(path);
-}
-
-/** Only this user may connect. */
-export async function makePrivate(path: string): Promise<void> {
-  await chmod(path, 0o600);
 }

@@ -1,14 +1,17 @@
 import type { ServerCredentials } from "@grpc/grpc-js";
-import { type Bind, isLocal, parseBind } from "./bind.ts";
+import type { Server } from "nice-grpc";
+import { addressOf, type Bind, isLocal, parseBind, removeStaleSocket } from "./bind.ts";
 import type { ServerOptions } from "./options.ts";
 import { serverCredentials } from "./tls.ts";
 
-/**
- * Where to listen, and with which certificates.
- *
- * @throws Error for a bad address, a bad PEM file, or a server that other machines could use without a token.
- */
-export async function checkListening(options: ServerOptions): Promise<{ bind: Bind; credentials: ServerCredentials }> {
+/** Where to listen, and with which certificates. */
+export interface Listening {
+  bind: Bind;
+  credentials: ServerCredentials;
+}
+
+/** @throws Error for a bad address, a bad PEM file, or a server that other machines could use without a token. */
+export async function checkListening(options: ServerOptions): Promise<Listening> {
   const bind = parseBind(options.bind);
   if (!isLocal(bind) && !options.token) {
     throw new Error(
@@ -16,4 +19,20 @@ export async function checkListening(options: ServerOptions): Promise<{ bind: Bi
     );
   }
   return { bind, credentials: await serverCredentials(options.tls) };
+}
+
+/** Binds, and answers with the address as clients dial it. @throws Error with the reason when it can't. */
+export async function listen(server: Server, { bind, credentials }: Listening): Promise<string> {
+  const address = addressOf(bind);
+  const bound = () =>
+    server.listen(address, credentials).catch((error: Error) => {
+      throw new Error(`--bind ${address}: ${error.message}`);
+    });
+  if (bind.kind === "tcp") return addressOf({ ...bind, port: await bound() });
+
+  await removeStaleSocket(bind.path);
+  // No other user may connect, from the socket's first moment on.
+  const umask = process.umask(0o177);
+  await bound().finally(() => process.umask(umask));
+  return address;
 }

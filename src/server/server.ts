@@ -1,24 +1,18 @@
 import { randomBytes } from "node:crypto";
-import { createServer, type Server, type ServerMiddleware } from "nice-grpc";
-import { HealthDefinition, HealthServiceImpl, HealthState } from "nice-grpc-server-health";
-import { ServerReflection, ServerReflectionService } from "nice-grpc-server-reflection";
-import type { Engine, EngineCrashed } from "../engine/engine.ts";
-import { descriptorSet } from "../gen/descriptors.ts";
+import type { Server } from "nice-grpc";
+import { HealthState } from "nice-grpc-server-health";
+import type { Engine } from "../engine/engine.ts";
 import { RuntimeServiceDefinition } from "../gen/kakeya/v1/runtime.ts";
 import { SessionStore } from "../session/store.ts";
-import { bearerTokenMiddleware } from "./auth.ts";
-import { addressOf, makePrivate, removeStaleSocket } from "./bind.ts";
-import { patchBunHttp2 } from "./bun-http2.ts";
 import { trackCalls } from "./calls.ts";
-import { checkListening } from "./listening.ts";
+import { createGrpcServer } from "./grpc-server.ts";
+import { checkListening, listen } from "./listening.ts";
 import type { Log } from "./log.ts";
 import { Metrics } from "./metrics.ts";
-import { observingMiddleware } from "./observe.ts";
 import { defaultServerOptions, type ServerOptions } from "./options.ts";
 import { runtimeService } from "./service.ts";
 import { sessionEvents } from "./session-events.ts";
-import { statusMiddleware } from "./status.ts";
-import { untilStopped } from "./until-stopped.ts";
+import { within } from "./within.ts";
 
 /** Time for the last `done` messages to leave once the grace period is over, in seconds. */
 const farewellS = 1;
@@ -47,10 +41,10 @@ export interface ServerParts {
  * @throws Error when it can't listen, a TLS file can't be read, or others could reach it without a token.
  */
 export async function startServer(parts: ServerParts, given: Partial<ServerOptions> = {}): Promise<RunningServer> {
+  const { engine, log, version } = parts;
   const options = { ...defaultServerOptions, ...given };
-  const { engine, log } = parts;
-  const { bind, credentials } = await checkListening(options);
-  const startedAtS = monotonicS();
+  const listening = await checkListening(options);
+
   const metrics = new Metrics(monotonicS);
   const crashed = new AbortController();
   const store = new SessionStore(engine, {
@@ -58,58 +52,32 @@ export async function startServer(parts: ServerParts, given: Partial<ServerOptio
     maxWaitingCalls: options.maxWaitingCalls,
     now: monotonicS,
     newId: () => randomBytes(24).toString("base64url"),
-    events: sessionEvents(metrics, log, (error: EngineCrashed) => crashed.abort(error)),
+    events: sessionEvents(metrics, log, (error) => crashed.abort(error)),
   });
   const calls = trackCalls();
   metrics.watch(store, () => calls.inFlight);
-  const stopping = new AbortController();
   const health = HealthState();
   health.setStatus("healthy", RuntimeServiceDefinition.fullName);
+  const stopping = new AbortController();
 
-  patchBunHttp2();
-  const server = createServer({
-    "grpc.max_receive_message_length": options.maxRequestBytes,
-    "grpc.max_concurrent_streams": options.maxStreamsPerConnection,
-    "grpc.keepalive_time_ms": options.keepaliveS * 1000,
-    "grpc.keepalive_timeout_ms": options.keepaliveTimeoutS * 1000,
+  const service = runtimeService({
+    engine,
+    store,
+    metrics,
+    limits: { vocabSize: engine.info.vocabSize, maxAppendTokens: options.maxAppendTokens },
+    version,
+    stop: stopping.signal,
+    entropy: () => randomBytes(8).readBigUInt64LE(),
+    residentBytes: () => process.memoryUsage.rss(),
+    now: monotonicS,
+    startedAtS: monotonicS(),
   });
-  const checkToken = options.token ? bearerTokenMiddleware(options.token) : passOn;
-  // Health is open to probes, which have no token.
-  server.with(untilStopped(stopping.signal)).add(HealthDefinition, HealthServiceImpl(health));
-  server
-    .with(untilStopped(stopping.signal))
-    .with(checkToken)
-    .add(ServerReflectionService, ServerReflection(descriptorSet, [RuntimeServiceDefinition.fullName]));
-  server
-    .with(observingMiddleware(metrics, log, monotonicS))
-    .with(checkToken)
-    .with(calls.middleware)
-    .with(statusMiddleware(log))
-    .add(
-      RuntimeServiceDefinition,
-      runtimeService({
-        engine,
-        store,
-        metrics,
-        limits: { vocabSize: engine.info.vocabSize, maxAppendTokens: options.maxAppendTokens },
-        version: parts.version,
-        stop: stopping.signal,
-        entropy: () => randomBytes(8).readBigUInt64LE(),
-        residentBytes: () => process.memoryUsage.rss(),
-        now: monotonicS,
-        startedAtS,
-      }),
-    );
-
-  if (bind.kind === "unix") await removeStaleSocket(bind.path);
-  const port = await server.listen(addressOf(bind), credentials).catch((error: Error) => {
-    throw new Error(`--bind ${options.bind}: ${error.message}`);
-  });
-  if (bind.kind === "unix") await makePrivate(bind.path);
-  const address = addressOf(bind.kind === "unix" ? bind : { ...bind, port });
-
-  const sweep = setInterval(() => void store.evictIdle(), Math.min(options.sessionTtlS / 4, 30) * 1000);
+  const grpc = { service, health, calls, metrics, log, stop: stopping.signal, now: monotonicS };
+  const server = createGrpcServer(grpc, options);
+  const address = await listen(server, listening);
+  const sweep = setInterval(() => void store.evictIdle(), sweepEveryMs(options.sessionTtlS));
   sweep.unref();
+
   return {
     address,
     store,
@@ -129,21 +97,15 @@ export async function startServer(parts: ServerParts, given: Partial<ServerOptio
   };
 }
 
-const passOn: ServerMiddleware = (call, context) => call.next(call.request, context);
-
 /** A peer that ignores GOAWAY would keep a polite shutdown waiting for ever. */
 async function shutdown(server: Server): Promise<void> {
   await within(farewellS, server.shutdown());
   server.forceShutdown();
 }
 
-async function within(durationS: number, work: Promise<void>): Promise<void> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<void>((resolve) => {
-    timer = setTimeout(resolve, durationS * 1000);
-  });
-  await Promise.race([work, late]);
-  clearTimeout(timer);
+/** Often enough that a session outlives its TTL by a quarter at most, seldom enough to cost nothing. */
+function sweepEveryMs(ttlS: number): number {
+  return Math.min(Math.max(ttlS / 4, 0.1), 30) * 1000;
 }
 
 function monotonicS(): number {

@@ -9,6 +9,7 @@ import {
   endStream,
   frame,
   frameType,
+  frameTypes,
   message,
   opening,
   openSocket,
@@ -146,4 +147,21 @@ test("a peer that no longer answers is noticed and cut off", async () => {
   const closed = [mute, halfway].map((socket) => new Promise((resolve) => socket.resume().once("close", resolve)));
   await Promise.all(closed);
   expect((await strict.connect().runtimeInfo()).modelId).toBe("kakeya-tiny");
+});
+
+test("streams beyond the limit of one connection are refused, the others served", async () => {
+  await using strict = await serving({ maxStreamsPerConnection: 10 });
+  const socket = await openSocket(strict.address);
+  const received = frameTypes(socket);
+  const watch = (stream: number) =>
+    Buffer.concat([
+      frame(headers, endHeaders, stream, callHeaders("/grpc.health.v1.Health/Watch")),
+      frame(data, endStream, stream, message(nothing)),
+    ]);
+  socket.write(opening(...Array.from({ length: 50 }, (_, i) => watch(2 * i + 1))));
+  const count = (type: number) => received.filter((own) => own === type).length;
+  while (count(frameType.data) + count(frameType.resetStream) < 50) await Bun.sleep(5);
+  expect(count(frameType.data)).toBe(10);
+  expect(count(frameType.resetStream)).toBe(40);
+  socket.destroy();
 });

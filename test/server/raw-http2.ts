@@ -3,7 +3,15 @@ import { connect, type Socket } from "node:net";
 
 export const preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-export const frameType = { data: 0, headers: 1, settings: 4, ping: 6, windowUpdate: 8, continuation: 9 } as const;
+export const frameType = {
+  data: 0,
+  headers: 1,
+  resetStream: 3,
+  settings: 4,
+  ping: 6,
+  windowUpdate: 8,
+  continuation: 9,
+} as const;
 export const endStream = 1;
 export const endHeaders = 4;
 
@@ -64,4 +72,18 @@ export async function openSocket(address: string): Promise<Socket> {
   socket.on("error", () => {});
   await new Promise((resolve) => socket.once("connect", resolve));
   return socket;
+}
+
+/** The types of the frames that a socket receives, in order, from now on. */
+export function frameTypes(socket: Socket): number[] {
+  const types: number[] = [];
+  let bytes = Buffer.alloc(0);
+  socket.on("data", (chunk: Buffer) => {
+    bytes = Buffer.concat([bytes, chunk]);
+    while (bytes.length >= 9 && bytes.length >= 9 + bytes.readUIntBE(0, 3)) {
+      types.push(bytes[3] ?? 0);
+      bytes = bytes.subarray(9 + bytes.readUIntBE(0, 3));
+    }
+  });
+  return types;
 }

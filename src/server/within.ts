@@ -1,0 +1,12 @@
+/** The longest delay that timers can hold, in milliseconds. */
+const longestMs = 2 ** 31 - 1;
+
+/** Resolves when `work` is done, or after `durationS` seconds. */
+export async function within(durationS: number, work: Promise<void>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, Math.min(durationS * 1000, longestMs));
+  });
+  await Promise.race([work, late]);
+  clearTimeout(timer);
+}
