@@ -1,9 +1,17 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
-import type { GenerationEvent } from "../session/session.ts";
-import type { SessionStore } from "../session/store.ts";
+import type { Invariant } from "../session/invariants.ts";
+import type { GenerationEvent, StopReason } from "../session/session.ts";
+import type { EvictionReason, SessionOutcome, SessionStore } from "../session/store.ts";
 
 const latencyBucketsS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
 const tokenBuckets = [1, 4, 16, 64, 256, 1024, 4096, 16_384, 65_536, 262_144];
+
+/** In vLLM's words. */
+const finishedReason: Record<StopReason, string> = { eos: "stop", "max-tokens": "length", cancelled: "abort" };
+
+const outcomes: SessionOutcome[] = ["closed", "evicted", "violated", "failed", "shutdown"];
+const evictionReasons: EvictionReason[] = ["capacity", "idle"];
+const invariants: Invariant[] = ["inv1", "inv2"];
 
 /** What the server counts, under the names that dashboards for vLLM and gRPC servers know. */
 export class Metrics {
@@ -27,6 +35,11 @@ export class Metrics {
   /** @param now monotonic clock, in seconds */
   constructor(private readonly now: () => number) {
     collectDefaultMetrics({ register: this.registry });
+    // An alert on a counter that does not exist yet never fires.
+    for (const outcome of outcomes) this.sessionTotal.inc({ outcome }, 0);
+    for (const reason of evictionReasons) this.sessionEvicted.inc({ reason }, 0);
+    for (const kind of invariants) this.violations.inc({ kind }, 0);
+    for (const reason of Object.values(finishedReason)) this.#finished.inc({ finished_reason: reason }, 0);
   }
 
   /** Gauges are read from their owners when they are scraped. */
@@ -66,7 +79,7 @@ export class Metrics {
         ids++;
         this.#generationTokens.inc();
       } else if (event.kind === "done") {
-        this.#finished.inc({ finished_reason: event.stopReason });
+        this.#finished.inc({ finished_reason: finishedReason[event.stopReason] });
       }
       yield event;
     }
