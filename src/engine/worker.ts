@@ -1,5 +1,4 @@
 import type { EngineCore } from "./core.ts";
-import { loadEngine } from "./load.ts";
 import type { Call, FromWorker, ToWorker } from "./messages.ts";
 
 declare const self: Worker;
@@ -18,6 +17,8 @@ self.onmessage = (event: MessageEvent<ToWorker>) => {
 
 async function load(options: Extract<ToWorker, { kind: "load" }>["options"]): Promise<void> {
   try {
+    // Loaded here, since ONNX Runtime's library is unpacked when its module loads: when that fails, this says why.
+    const { loadEngine } = await import("./load.ts");
     const loaded = await loadEngine(options, (progress) => send({ kind: "progress", ...progress }));
     core = loaded.core;
     send({ kind: "loaded", info: loaded.info });
