@@ -91,13 +91,8 @@ export class SessionStore {
     }
   }
 
-  async append(id: string, tokenIds: Uint32Array, signal?: AbortSignal): Promise<number> {
-    const session = this.#find(id);
-    try {
-      return await session.append(tokenIds, signal);
-    } catch (error) {
-      throw await this.#failed(session, error, signal);
-    }
+  append(id: string, tokenIds: Uint32Array, signal?: AbortSignal): Promise<number> {
+    return this.#call(id, signal, (session) => session.append(tokenIds, signal));
   }
 
   async *generate(id: string, options: GenerateOptions): AsyncGenerator<GenerationEvent, void> {
@@ -105,17 +100,13 @@ export class SessionStore {
     try {
       yield* session.generate(options);
     } catch (error) {
-      throw await this.#failed(session, error, options.signal);
+      await this.#failed(session, error, options.signal);
+      throw error;
     }
   }
 
-  async info(id: string, signal?: AbortSignal): Promise<SessionInfo> {
-    const session = this.#find(id);
-    try {
-      return await session.info(signal);
-    } catch (error) {
-      throw await this.#failed(session, error, signal);
-    }
+  info(id: string, signal?: AbortSignal): Promise<SessionInfo> {
+    return this.#call(id, signal, (session) => session.info(signal));
   }
 
   /** Answers with the final length of the history, when the slab is free. */
@@ -172,16 +163,25 @@ export class SessionStore {
     return this.#end(session, "evicted");
   }
 
-  /** Ends the session when its cache cannot be trusted any more. Answers with the error for the caller. */
-  async #failed(session: Session, error: unknown, signal: AbortSignal | undefined): Promise<unknown> {
+  async #call<T>(id: string, signal: AbortSignal | undefined, call: (session: Session) => Promise<T>): Promise<T> {
+    const session = this.#find(id);
+    try {
+      return await call(session);
+    } catch (error) {
+      await this.#failed(session, error, signal);
+      throw error;
+    }
+  }
+
+  /** Ends the session when its cache cannot be trusted any more: corrupt, or left by the engine halfway. */
+  async #failed(session: Session, error: unknown, signal: AbortSignal | undefined): Promise<void> {
     if (error instanceof InvariantViolated) {
       this.options.events.violated(session, error.violation);
       await this.#end(session, "violated");
-    } else if (!(error instanceof SessionError || signal?.aborted)) {
+    } else if (!(error instanceof SessionError || error === signal?.reason)) {
       if (error instanceof EngineCrashed) this.options.events.engineCrashed(error);
       await this.#end(session, "failed");
     }
-    return error;
   }
 
   async #end(session: Session, outcome: SessionOutcome): Promise<void> {

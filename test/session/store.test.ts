@@ -291,3 +291,17 @@ test("ending all sessions gives all slabs back", async () => {
   expect(told).toEqual(["a ended: shutdown", "b ended: shutdown"]);
   await expectNoSlabLost();
 });
+
+test("an append that fails after its caller has gone still ends its session", async () => {
+  const abort = new AbortController();
+  store = storeWith({
+    append: () => {
+      abort.abort();
+      return Promise.reject(new Error("out of memory"));
+    },
+  });
+  const session = await store.create([], "a");
+  expect((await rejection(store.append(session.id, ids(3), abort.signal))).message).toBe("out of memory");
+  expect(told).toEqual(["a ended: failed"]);
+  await expectNoSlabLost();
+});
