@@ -26,7 +26,7 @@ export async function listen(server: Server, { bind, credentials }: Listening): 
   const address = addressOf(bind);
   const bound = () =>
     server.listen(address, credentials).catch((error: Error) => {
-      throw new Error(`--bind ${address}: ${error.message}`);
+      throw new Error(`--bind ${address}: ${reasonOf(error)}`);
     });
   if (bind.kind === "tcp") return addressOf({ ...bind, port: await bound() });
 
@@ -35,4 +35,10 @@ export async function listen(server: Server, { bind, credentials }: Listening): 
   const umask = process.umask(0o177);
   await bound().finally(() => process.umask(umask));
   return address;
+}
+
+/** Without gRPC's words around it. */
+function reasonOf({ message }: Error): string {
+  const reason = /errors: \[(.*)\]$/.exec(message)?.[1] ?? message;
+  return reason.includes("EADDRINUSE") ? `${reason}; choose another, or port 0 for any free one` : reason;
 }

@@ -80,7 +80,7 @@ export class Session {
     return this.#turns.waiting;
   }
 
-  /** When the last append or generation began, advanced or ended, by the host's clock. */
+  /** When the session last began a call or cached a token, by the host's clock. */
   get activeAtS(): number {
     return this.#activeAtS;
   }

@@ -108,7 +108,7 @@ export interface GetSessionInfoResponse {
   cacheInvariantInv1Violations: bigint;
   /** Times a position did not advance by exactly the tokens that were run. */
   cacheInvariantInv2Violations: bigint;
-  /** Since the last AppendTokens or Generate ended (or CreateSession). */
+  /** Since the session was created, began an AppendTokens or Generate, or cached a token, whichever is latest. */
   idleSeconds: number;
   /** Bytes the session's cache allocates, the same at any length. */
   kvSlabBytes: bigint;
