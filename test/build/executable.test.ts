@@ -12,6 +12,12 @@ const here = `${process.platform}-${process.arch}` as Platform;
 beforeAll(() => buildExecutable(here, kakeya));
 afterAll(() => fs.rmSync(away, { recursive: true, force: true }));
 
+/** Linux lets a process mount in a namespace of its own, unless it is told not to. */
+const ownMounts = ["--mount", "--map-root-user"];
+const canMount =
+  Bun.which("unshare") !== null &&
+  Bun.spawnSync(["unshare", ...ownMounts, "mount", "-t", "tmpfs", "tmpfs", tmpdir()]).exitCode === 0;
+
 let folders = 0;
 function folder(): string {
   const path = join(away, `folder-${folders++}`);
@@ -24,11 +30,14 @@ interface Place {
   tmp?: string;
   cwd?: string;
   env?: Record<string, string>;
+  /** What is run in the executable's stead. */
+  command?: string;
 }
 
 /** Runs the executable with nothing in its environment but what is given; its standard input ends at its first word. */
-async function run(args: string[], { home = folder(), tmp = folder(), cwd = folder(), env = {} }: Place = {}) {
-  const child = Bun.spawn([kakeya, ...args], {
+async function run(args: string[], place: Place = {}) {
+  const { home = folder(), tmp = folder(), cwd = folder(), env = {}, command = kakeya } = place;
+  const child = Bun.spawn([command, ...args], {
     cwd,
     env: { HOME: home, TMPDIR: tmp, ...env },
     stdin: "pipe",
@@ -121,6 +130,14 @@ describe("the executable, by itself in an empty folder", () => {
     const { tmp, ...rest } = await run(serveOnce, { home: "/proc" });
     expect(rest).toMatchObject(served);
     expect(fs.readdirSync(tmp)).toEqual([`kakeya-${process.getuid?.()}`]);
+  });
+
+  test.if(canMount)("a home that libraries can't be loaded from: they are unpacked elsewhere", async () => {
+    const [home, tmp] = [folder(), folder()];
+    const mount = ["-c", 'mount -t tmpfs -o noexec,size=300m tmpfs "$HOME" && exec "$0" "$@"', kakeya];
+    const ended = await run([...ownMounts, "sh", ...mount, ...serveOnce], { home, tmp, command: "unshare" });
+    expect(ended).toMatchObject(served);
+    expect(filesOf(tmp).some((file) => file.endsWith("onnxruntime_binding.node"))).toBe(true);
   });
 
   test("a cache folder that was named and does not do: an error that says what would", async () => {
