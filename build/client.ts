@@ -1,5 +1,6 @@
 import { rmSync } from "node:fs";
 import { join, resolve } from "node:path";
+import { packageCommand } from "../tools/package-command.ts";
 
 const root = resolve(import.meta.dir, "..");
 
@@ -9,7 +10,7 @@ export async function buildClient(): Promise<void> {
   rmSync(outdir, { recursive: true, force: true });
   const entrypoints = [join(root, "src/client/index.ts")];
   await Bun.build({ entrypoints, target: "node", format: "esm", packages: "external", outdir });
-  const tsc = Bun.spawn([join(root, "node_modules/.bin/tsc"), "--project", "tsconfig.client.json"], {
+  const tsc = Bun.spawn([...packageCommand("tsc"), "--project", "tsconfig.client.json"], {
     cwd: root,
     stdio: ["ignore", "inherit", "inherit"],
   });

@@ -6,9 +6,9 @@ import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { coverageFaults, readLcov, sourceFiles } from "./coverage.ts";
+import { packageCommand } from "./package-command.ts";
 
 const root = resolve(import.meta.dir, "..");
-const bin = (name: string) => join(root, "node_modules/.bin", name);
 const bun = process.execPath;
 const scratch = mkdtempSync(join(tmpdir(), "kakeya-check-"));
 
@@ -17,8 +17,8 @@ const count = { passed: 0, failed: 0 };
 const only = process.argv.slice(2);
 if (only.length === 0) {
   await Promise.all([
-    run("types", [bin("tsc"), "--noEmit"]),
-    run("lint and format", [bin("biome"), "ci", "--colors=off", "--error-on-warnings"]),
+    run("types", [...packageCommand("tsc"), "--noEmit"]),
+    run("lint and format", [...packageCommand("biome"), "ci", "--colors=off", "--error-on-warnings"]),
     run("workflows", [bun, "tools/check-workflows.ts"]),
     run("build of the executable", [bun, "build.ts"]),
     run("build of the SDK", [bun, "build.ts", "--target", "client"]),

@@ -2,10 +2,11 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { $ } from "bun";
+import { packageCommand } from "./package-command.ts";
 
 const root = resolve(import.meta.dir, "..");
 const output = resolve(process.argv[2] ?? join(root, "src/gen"));
-const buf = join(root, "node_modules/.bin/buf");
+const buf = packageCommand("buf");
 
 const template = await Bun.file(join(root, "buf.gen.yaml")).text();
 await $`${buf} generate --template ${template.replace("out: src/gen", `out: ${output}`)}`.cwd(root);

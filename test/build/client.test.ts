@@ -3,6 +3,7 @@ import * as fs from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { buildClient } from "../../build/client.ts";
+import { packageCommand } from "../../tools/package-command.ts";
 import { type Serving, serving } from "../server/serving.ts";
 
 const root = resolve(import.meta.dir, "../..");
@@ -47,7 +48,7 @@ test("TypeScript finds its types by the package's name", () => {
   fs.writeFileSync(join(project, "wrong.mts"), 'import { Client } from "kakeya";\nnew Client(7);\n');
   const check = (file: string) =>
     Bun.spawnSync(
-      [join(root, "node_modules/.bin/tsc"), "--noEmit", "--strict", "--skipLibCheck", "--module", "nodenext"].concat([
+      [...packageCommand("tsc"), "--noEmit", "--strict", "--skipLibCheck", "--module", "nodenext"].concat([
         "--target",
         "esnext",
         "--types",

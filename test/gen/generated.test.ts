@@ -3,9 +3,10 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { $, Glob } from "bun";
+import { packageCommand } from "../../tools/package-command.ts";
 
 const root = join(import.meta.dir, "../..");
-const buf = join(root, "node_modules/.bin/buf");
+const buf = packageCommand("buf");
 
 async function filesIn(folder: string): Promise<Record<string, string>> {
   const files: Record<string, string> = {};

@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { $ } from "bun";
+import { packageCommand } from "../../tools/package-command.ts";
 import { type Serving, serving } from "./serving.ts";
 
 const root = join(import.meta.dir, "../..");
@@ -47,7 +48,7 @@ test.skipIf(!hasPythonGrpc)(
 /** buf is written in Go, and learns the contract from the server's reflection. */
 async function bufCurl(method: string, request: object): Promise<{ json: Record<string, unknown>[]; stderr: string }> {
   const url = `http://${server.address}/kakeya.v1.RuntimeService/${method}`;
-  const buf = join(root, "node_modules/.bin/buf");
+  const buf = packageCommand("buf");
   const { stdout, stderr } =
     await $`${buf} curl --protocol grpc --http2-prior-knowledge --data ${JSON.stringify(request)} ${url}`
       .nothrow()
