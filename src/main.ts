@@ -1,5 +1,4 @@
 import { description, version } from "../package.json" with { type: "json" };
-import { flushed } from "./cli/output.ts";
 import { run } from "./cli/run.ts";
 
 const code = await run(
@@ -17,5 +16,4 @@ const code = await run(
   },
   process.argv.slice(2),
 );
-await flushed();
 process.exit(code);

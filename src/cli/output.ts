@@ -7,17 +7,36 @@ export function colours(stream: Stream): boolean {
   return Boolean(stream.isTTY) && !process.env.NO_COLOR && process.env.TERM !== "dumb";
 }
 
+/** Ends when all that was written has left the process, with the first error of stdout. */
+let written: Promise<Error | undefined> = Promise.resolve(undefined);
+
+function write(stream: NodeJS.WriteStream, text: string): Promise<Error | undefined> {
+  return new Promise((done) => stream.write(`${text}\n`, (error) => done(error ?? undefined)));
+}
+
 /** Data, for a person or a pipe: one line, or several, on stdout. */
 export function print(text: string): void {
-  process.stdout.write(`${text}\n`);
+  const [before, now] = [written, write(process.stdout, text)];
+  written = before.then((error) => error ?? now);
 }
 
 /** A message about the work, on stderr, so that stdout stays data. */
 export function say(text: string): void {
-  process.stderr.write(`${text}\n`);
+  const [before, now] = [written, write(process.stderr, text)];
+  written = before.then(async (error) => {
+    await now;
+    return error;
+  });
 }
 
-/** Waits until what was written has left the process; a closed pipe ends the wait too. */
+/**
+ * Waits until everything written has left the process.
+ * @throws when stdout could not take it (a full disk). A reader that went away, like `head`, has had what it wanted.
+ */
 export async function flushed(): Promise<void> {
-  await Promise.all([process.stdout, process.stderr].map((stream) => new Promise((done) => stream.write("", done))));
+  const error = await written;
+  written = Promise.resolve(undefined);
+  if (error && !("code" in error && error.code === "EPIPE")) {
+    throw new Error(`the output could not be written: ${error.message}`);
+  }
 }

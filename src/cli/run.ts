@@ -2,7 +2,7 @@ import { stripVTControlCharacters } from "node:util";
 import { type CommandDef, type CommandMeta, runCommand } from "citty";
 import type { Command } from "./command.ts";
 import { type ExitCode, exit, UsageError } from "./exit.ts";
-import { colours, print, say } from "./output.ts";
+import { colours, flushed, print, say } from "./output.ts";
 import { helpPage } from "./usage.ts";
 
 export interface Program {
@@ -13,34 +13,36 @@ export interface Program {
   commands: Record<string, () => Promise<Command>>;
 }
 
-/** Runs one command line and answers with the exit code. Never throws. */
+/** Runs one command line and answers with the exit code, once all output has left. Never throws. */
 export async function run(program: Program, argv: readonly string[]): Promise<ExitCode> {
-  const [first, ...rest] = argv;
-  try {
-    if (first === "--version" || first === "-v") {
+  const code = await dispatch(program, argv).catch((error) => explain(program, argv[0], error));
+  return flushed().then(
+    () => code,
+    (error) => explain(program, argv[0], error),
+  );
+}
+
+async function dispatch(program: Program, [first, ...rest]: readonly string[]): Promise<ExitCode> {
+  switch (first) {
+    case undefined:
+      say(await helpPage(await root(program)));
+      return exit.usage;
+    case "--version":
+    case "-v":
       if (rest.length > 0) throw new UsageError(`unexpected argument "${rest[0]}"`);
       print(program.version);
       return exit.done;
-    }
-    if (first === "--help" || first === "-h") {
+    case "--help":
+    case "-h":
       print(await helpPage(await root(program)));
       return exit.done;
-    }
-    if (first === undefined) {
-      say(await helpPage(await root(program)));
-      return exit.usage;
-    }
-    const load = Object.hasOwn(program.commands, first) ? program.commands[first] : undefined;
-    if (load === undefined) throw new UsageError(`unknown ${first.startsWith("-") ? "option" : "command"} ${first}`);
-    const command = await load();
-    if (asksForHelp(rest)) {
-      print(await helpOf(command, program.name, rest));
-      return exit.done;
-    }
-    return await runOne(command, rest);
-  } catch (error) {
-    return explain(program, first, error);
   }
+  const load = Object.hasOwn(program.commands, first) ? program.commands[first] : undefined;
+  if (load === undefined) throw new UsageError(`unknown ${first.startsWith("-") ? "option" : "command"} ${first}`);
+  const command = await load();
+  if (!asksForHelp(rest)) return runOne(command, rest);
+  print(await helpOf(command, program.name, rest));
+  return exit.done;
 }
 
 async function runOne(command: Command, rawArgs: string[]): Promise<ExitCode> {

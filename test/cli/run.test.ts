@@ -6,18 +6,25 @@ import { integer } from "../../src/cli/units.ts";
 
 let out = "";
 let err = "";
+const ended = (done: unknown) => {
+  if (typeof done === "function") done(failure);
+  return true;
+};
+/** What writing ends with. */
+let failure: Error | undefined;
 const spies: Mock<typeof process.stdout.write>[] = [];
 beforeEach(() => {
   out = "";
   err = "";
+  failure = undefined;
   spies.push(
-    spyOn(process.stdout, "write").mockImplementation((text) => {
+    spyOn(process.stdout, "write").mockImplementation((text: unknown, done?: unknown) => {
       out += text;
-      return true;
+      return ended(done);
     }),
-    spyOn(process.stderr, "write").mockImplementation((text) => {
+    spyOn(process.stderr, "write").mockImplementation((text: unknown, done?: unknown) => {
       err += text;
-      return true;
+      return ended(done);
     }),
   );
 });
@@ -90,6 +97,14 @@ describe("a command line", () => {
     expect(await run(program, argv)).toBe(exit.usage);
     expect([out, err]).toEqual(["", `ship: ${message}\nsee ship --help\n`]);
   });
+});
+
+test("output that could not be written is a failure; a reader that went away is not", async () => {
+  failure = Object.assign(new Error("no space left on device"), { code: "ENOSPC" });
+  expect(await run(program, ["--version"])).toBe(exit.failure);
+  expect(err).toBe("ship: the output could not be written: no space left on device\n");
+  failure = Object.assign(new Error("broken pipe"), { code: "EPIPE" });
+  expect(await run(program, ["--version"])).toBe(exit.done);
 });
 
 describe("help", () => {
