@@ -1,4 +1,4 @@
-import { statSync, writeFileSync } from "node:fs";
+import { readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { isJsonObject, type JsonObject, readJsonFile } from "./json-file.ts";
 import { ModelError } from "./model-error.ts";
@@ -14,10 +14,13 @@ export interface EngineManifest {
 
 const manifestFileName = "manifest.json";
 
-/** Writes the manifest of `dir`, with the sizes that `files` have there. */
+/** Larger files are known by their size alone: reading them would take longer than loading them. */
+const largestHashedBytes = 64 << 20;
+
+/** Writes the manifest of `dir`, with what `files` are like there. */
 export function writeManifest(dir: string, manifest: EngineManifest, files: readonly string[]): void {
-  const sizes = Object.fromEntries(files.map((name) => [name, statSync(join(dir, name)).size]));
-  const text = `${JSON.stringify({ ...manifest, files: sizes }, null, 2)}\n`;
+  const described = Object.fromEntries(files.map((name) => [name, describe(join(dir, name))]));
+  const text = `${JSON.stringify({ ...manifest, files: described }, null, 2)}\n`;
   writeFileSync(join(dir, manifestFileName), text, { flush: true });
 }
 
@@ -26,10 +29,15 @@ export function readManifest(dir: string): { fingerprint: string } | undefined {
   const manifest = readOrNothing(join(dir, manifestFileName));
   const { fingerprint, files } = manifest ?? {};
   if (typeof fingerprint !== "string" || !isJsonObject(files)) return undefined;
-  const complete = Object.entries(files).every(
-    ([name, size]) => statSync(join(dir, name), { throwIfNoEntry: false })?.size === size,
-  );
-  return complete ? { fingerprint } : undefined;
+  const whole = Object.entries(files).every(([name, description]) => describe(join(dir, name)) === description);
+  return whole ? { fingerprint } : undefined;
+}
+
+/** A file's size, and the xxHash3 of its bytes where it is small; undefined when there is no such file. */
+function describe(file: string): string | undefined {
+  const size = statSync(file, { throwIfNoEntry: false })?.size;
+  if (size === undefined || size > largestHashedBytes) return size?.toString();
+  return `${size} ${Bun.hash.xxHash3(readFileSync(file)).toString(16)}`;
 }
 
 function readOrNothing(file: string): JsonObject | undefined {

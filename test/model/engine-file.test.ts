@@ -86,11 +86,17 @@ describe("An engine file", () => {
     expect((await ensure(dir, scratch.path)).fingerprint).not.toBe(before);
   });
 
+  const flipBit = (file: string) => {
+    const bytes = readFileSync(file);
+    bytes[100] = (bytes[100] ?? 0) ^ 1;
+    writeFileSync(file, bytes);
+  };
   const damage: [string, (dir: string) => void][] = [
     ["lacks its manifest", (dir) => rmSync(join(dir, "manifest.json"))],
     ["has a manifest that is no JSON", (dir) => writeFileSync(join(dir, "manifest.json"), "{")],
     ["has a manifest of something else", (dir) => writeFileSync(join(dir, "manifest.json"), "{}")],
     ["lacks its graph", (dir) => rmSync(join(dir, "model.onnx"))],
+    ["has a wrong bit in its weights", (dir) => flipBit(join(dir, "weights.bin"))],
     ["has only half its weights", (dir) => truncateSync(join(dir, "weights.bin"), 4096)],
   ];
   test.each(damage)("is built anew when its folder %s", async (_, spoil) => {
