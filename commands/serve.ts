@@ -2,8 +2,8 @@ import { version } from "../package.json" with { type: "json" };
 import { command } from "../src/cli/command.ts";
 import { exit, UsageError } from "../src/cli/exit.ts";
 import { print } from "../src/cli/output.ts";
-import { progress } from "../src/cli/progress.ts";
-import { bytes, duration, formatBytes, integer } from "../src/cli/units.ts";
+import { progress, showBytes } from "../src/cli/progress.ts";
+import { bytes, duration, integer } from "../src/cli/units.ts";
 import { logFormats, logLevels } from "../src/server/log.ts";
 import { defaultServerOptions as defaults } from "../src/server/options.ts";
 
@@ -73,8 +73,7 @@ export default command({
         sink: integer("sink", args.sink, 0, 65_536),
         window: integer("window", args.window, 1, 1_048_576),
         capacity: integer("capacity", args.capacity, 1, 65_536),
-        onProgress: ({ doneBytes, totalBytes }) =>
-          loading.update(`preparing the model: ${formatBytes(doneBytes)} of ${formatBytes(totalBytes)}`),
+        onProgress: showBytes(loading, "preparing the model"),
         ...(model === undefined ? {} : { model }),
         ...(threads === undefined ? {} : { threads: integer("threads", threads, 1, 1024) }),
       },

@@ -1,3 +1,5 @@
+import { formatBytes } from "./units.ts";
+
 export interface Progress {
   /** Shows `text` in place of what was shown before. */
   update(text: string): void;
@@ -29,5 +31,18 @@ export function progress(
     end() {
       terminal.write("\r\x1b[2K");
     },
+  };
+}
+
+/** Shows how far `what` is: bytes done, of how many, and how fast since this call. */
+export function showBytes(
+  line: Progress,
+  what: string,
+  now: () => number = performance.now.bind(performance),
+): (progress: { doneBytes: number; totalBytes: number }) => void {
+  const startedAt = now();
+  return ({ doneBytes, totalBytes }) => {
+    const rate = doneBytes / Math.max((now() - startedAt) / 1000, 1e-3);
+    line.update(`${what}: ${formatBytes(doneBytes)} of ${formatBytes(totalBytes)}, ${formatBytes(rate)}/s`);
   };
 }

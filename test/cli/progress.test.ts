@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { progress } from "../../src/cli/progress.ts";
+import { progress, showBytes } from "../../src/cli/progress.ts";
 
 function terminal(isTTY: boolean) {
   const written: string[] = [];
@@ -33,4 +33,13 @@ test("elsewhere nothing is written", () => {
   line.update("one");
   line.end();
   expect(pipe.written).toEqual([]);
+});
+
+test("bytes are shown as done, of how many, and how fast", () => {
+  const shown: string[] = [];
+  let nowMs = 1000;
+  const show = showBytes({ update: (text) => shown.push(text), end() {} }, "preparing", () => nowMs);
+  nowMs = 3000;
+  show({ doneBytes: 4 << 20, totalBytes: 8 << 20 });
+  expect(shown).toEqual(["preparing: 4 MiB of 8 MiB, 2 MiB/s"]);
 });
