@@ -3,6 +3,7 @@ import type { SlabMemory } from "../kv/slab.ts";
 import type { ModelConfig } from "../model/config.ts";
 import { logitsOutput, slabNames } from "../model/graph.ts";
 import { InferenceSession, Tensor } from "../ort/index.ts";
+import { OutputCopies } from "../ort/output-copies.ts";
 import type { Embedding } from "./embedding.ts";
 import { givesSameBits } from "./exactness.ts";
 import { type Chunk, type NewRows, StepOperands } from "./step-operands.ts";
@@ -17,6 +18,7 @@ export interface StepResult {
 export class Decoder {
   readonly #operands = new Map<string, StepOperands>();
   readonly #slabs = new Map<string, Record<string, Tensor>>();
+  readonly #copies = new OutputCopies();
   /** [capacity, vocab]: the last logits of the slab at each place. */
   readonly #logits: Float32Array;
   /** [2, vocab]: where they go when a lone slab has two rows. */
@@ -51,9 +53,9 @@ export class Decoder {
       graphOptimizationLevel: "disabled", // the graph is written with the fused operators already
       enableMemPattern: false, // one pattern a shape would be kept for ever
       logSeverityLevel: 3,
-      // A thread that spins on a core that somebody else needs holds up every operator: on a busy machine steps took
-      // three times as long, on a quiet one not spinning costs 3%.
-      extra: { session: { intra_op: { allow_spinning: "0" } } },
+      // Between two operators threads wait awake: to wake one costs 8 to 10% of a step on a quiet machine. But a thread
+      // that spins for long on a core that somebody else needs holds up every operator: up to three times as long.
+      extra: { session: { intra_op: { allow_spinning: "1", spin_duration_us: "50" } } },
       ...(options.profilePrefix ? { enableProfiling: true, profileFilePrefix: options.profilePrefix } : {}),
     });
     const decoder = new Decoder(session, config, memory, embedding);
@@ -87,13 +89,13 @@ export class Decoder {
     const lastRows = BigInt64Array.from({ length: rows }, (_, i) => BigInt(Math.min(i, n - 1) * tokens + asked - 1));
     const feeds = { ...slabs, ...operands.feeds, last: new Tensor("int64", lastRows, [rows]) };
     if (!wantLogits) {
-      await this.session.run(feeds, operands.fetches);
+      await this.#run(feeds, operands.fetches);
       return { rows: operands.rows, best: [] };
     }
     const vocab = this.config.vocabSize;
     const logits = rows > n ? this.#spareLogits() : this.#logits.subarray(first * vocab, (first + n) * vocab);
     const best = new BigInt64Array(rows);
-    await this.session.run(feeds, {
+    await this.#run(feeds, {
       ...operands.fetches,
       [logitsOutput]: new Tensor("float32", logits, [rows, vocab]),
       best: new Tensor("int64", best, [rows]),
@@ -118,6 +120,13 @@ export class Decoder {
     this.session.endProfiling(); // writes the profile, if there is one
     await this.session.release();
     this.embedding.close();
+  }
+
+  async #run(feeds: Record<string, Tensor>, fetches: Record<string, Tensor>): Promise<void> {
+    await this.session.run(feeds, fetches);
+    let bytes = 0;
+    for (const { data } of Object.values(fetches)) if (ArrayBuffer.isView(data)) bytes += data.byteLength;
+    this.#copies.count(bytes);
   }
 
   #makeOperands(n: number, tokens: number): StepOperands {

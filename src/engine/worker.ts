@@ -6,12 +6,6 @@ declare const self: Worker;
 const send = (message: FromWorker) => self.postMessage(message);
 const text = (error: unknown) => (error instanceof Error ? error.message : String(error));
 
-/**
- * onnxruntime-node hands out a copy of every output, and the collector, which sees small objects, lets those copies pile
- * up: a quarter of a gigabyte in ten minutes at a vocabulary of 151,936. A full collection once a minute takes milliseconds.
- */
-setInterval(() => Bun.gc(true), 60_000);
-
 let core: EngineCore | undefined;
 /** Calls run one after the other, in the order in which they came. */
 let last: Promise<void> = Promise.resolve();
