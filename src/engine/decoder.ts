@@ -4,6 +4,7 @@ import type { ModelConfig } from "../model/config.ts";
 import { logitsOutput, slabNames } from "../model/graph.ts";
 import { InferenceSession, Tensor } from "../ort/index.ts";
 import { OutputCopies } from "../ort/output-copies.ts";
+import { sessionOptions } from "../ort/session-options.ts";
 import type { Embedding } from "./embedding.ts";
 import { givesSameBits } from "./exactness.ts";
 import { type Chunk, type NewRows, StepOperands } from "./step-operands.ts";
@@ -41,23 +42,12 @@ export class Decoder {
 
   static async load(
     modelPath: string,
-    options: { threads: number; profilePrefix?: string | undefined },
+    threads: number,
     config: ModelConfig,
     memory: SlabMemory,
     embedding: Embedding,
   ): Promise<Decoder> {
-    const session = await InferenceSession.create(modelPath, {
-      intraOpNumThreads: options.threads,
-      interOpNumThreads: 1,
-      executionMode: "sequential",
-      graphOptimizationLevel: "disabled", // the graph is written with the fused operators already
-      enableMemPattern: false, // one pattern a shape would be kept for ever
-      logSeverityLevel: 3,
-      // Between two operators threads wait awake: to wake one costs 8 to 10% of a step on a quiet machine. But a thread
-      // that spins for long on a core that somebody else needs holds up every operator: up to three times as long.
-      extra: { session: { intra_op: { allow_spinning: "1", spin_duration_us: "50" } } },
-      ...(options.profilePrefix ? { enableProfiling: true, profileFilePrefix: options.profilePrefix } : {}),
-    });
+    const session = await InferenceSession.create(modelPath, sessionOptions(threads));
     const decoder = new Decoder(session, config, memory, embedding);
     decoder.#exact = await givesSameBits(decoder, memory);
     if (!decoder.#exact) {
@@ -117,7 +107,6 @@ export class Decoder {
   }
 
   async close(): Promise<void> {
-    this.session.endProfiling(); // writes the profile, if there is one
     await this.session.release();
     this.embedding.close();
   }

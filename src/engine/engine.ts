@@ -104,8 +104,6 @@ export interface EngineOptions {
   capacity: number;
   /** Intra-op threads of ONNX Runtime; absent: chosen from the machine and the model. */
   threads?: number;
-  /** Writes ONNX Runtime's profile to `<profilePrefix>_<time>.json` on close; for benchmarks. */
-  profilePrefix?: string;
   /** Progress while an engine file is built. */
   onProgress?: (p: { doneBytes: number; totalBytes: number }) => void;
 }

@@ -39,13 +39,7 @@ export async function loadEngine(
   const small = statSync(join(file.dir, weightFileName)).size < singleThreadBytes;
   const threads = options.threads ?? (small ? 1 : availableParallelism());
   const embedding = new Embedding(dir, config.hiddenSize);
-  const decoder = await Decoder.load(
-    file.modelPath,
-    { threads, profilePrefix: options.profilePrefix },
-    config,
-    memory,
-    embedding,
-  );
+  const decoder = await Decoder.load(file.modelPath, threads, config, memory, embedding);
   pageOut(join(file.dir, weightFileName));
   const info: EngineInfo = {
     modelId,
