@@ -40,7 +40,10 @@ export async function loadEngine(
   const threads = options.threads ?? (small ? 1 : availableParallelism());
   const embedding = new Embedding(dir, config.hiddenSize);
   const decoder = await Decoder.load(file.modelPath, threads, config, memory, embedding);
+  // ONNX Runtime repacked the weights and won't read most of the file again; and what a first start unpacked from the
+  // executable, 50 MB, is not needed again either. Both stay resident until somebody says so.
   pageOut(join(file.dir, weightFileName));
+  pageOut(process.execPath, "rw-p");
   const info: EngineInfo = {
     modelId,
     fingerprint: file.fingerprint,
