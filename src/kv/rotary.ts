@@ -19,22 +19,26 @@ export function writeAngles(
   }
 }
 
-/** Copies the keys `from` [count, headDim] to `to`, each turned on by `distance` positions. */
-export function rotateKeys(
-  to: Float32Array,
-  from: Float32Array,
-  distance: number,
-  inverseFrequencies: Float64Array,
-): void {
+/** The cosines and sines, each [headDim/2], that turn a key on by `distance` positions. */
+export interface Rotation {
+  readonly distance: number;
+  readonly cos: Float64Array;
+  readonly sin: Float64Array;
+}
+
+export function rotationBy(distance: number, inverseFrequencies: Float64Array): Rotation {
+  const angles = inverseFrequencies.map((f) => distance * f);
+  return { distance, cos: angles.map(Math.cos), sin: angles.map(Math.sin) };
+}
+
+/** Copies the keys `from` [count, headDim] to `to`, each turned on; by a distance of 0, to the bit as they are. */
+export function rotateKeys(to: Float32Array, from: Float32Array, { distance, cos, sin }: Rotation): void {
   if (distance === 0) {
     to.set(from);
     return;
   }
-  const half = inverseFrequencies.length;
-  const headDim = 2 * half;
-  const cos = inverseFrequencies.map((f) => Math.cos(distance * f));
-  const sin = inverseFrequencies.map((f) => Math.sin(distance * f));
-  for (let at = 0; at < from.length; at += headDim) {
+  const half = cos.length;
+  for (let at = 0; at < from.length; at += 2 * half) {
     for (let i = 0; i < half; i++) {
       const a = from[at + i] ?? 0;
       const b = from[at + half + i] ?? 0;

@@ -1,5 +1,5 @@
 import { block, blockEnd, blockStart, type Geometry, oldestInWindow, ringRowOf, sinkShift } from "./geometry.ts";
-import { rotateKeys } from "./rotary.ts";
+import { rotateKeys, rotationBy } from "./rotary.ts";
 import { type LayerRows, MarkedRows, type RowShape } from "./rows.ts";
 
 /** One slab's share of what a step computed. */
@@ -79,6 +79,7 @@ export class SlabMemory {
     if (shift === slab.shift) return;
     const { kvHeads, headDim } = this.shape;
     const perHead = this.geometry.sink * headDim;
+    const rotation = rotationBy(shift, this.inverseFrequencies);
     for (let layer = 0; layer < this.shape.layers; layer++) {
       const keys = this.#part(layer, 0);
       // A turn writes over the mark of an erased row, and with it the evidence that a row was damaged.
@@ -86,7 +87,7 @@ export class SlabMemory {
       for (let head = 0; head < kvHeads; head++) {
         const from = (layer * kvHeads + head) * perHead;
         const originals = slab.sinkKeys.subarray(from, from + perHead);
-        rotateKeys(keys.sinks(place, head), originals, shift, this.inverseFrequencies);
+        rotateKeys(keys.sinks(place, head), originals, rotation);
       }
       for (const row of erased) keys.eraseInRing(place, row);
     }

@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import fc from "fast-check";
-import { rotateKeys, writeAngles } from "../../src/kv/rotary.ts";
+import { rotateKeys, rotationBy, writeAngles } from "../../src/kv/rotary.ts";
 
 const frequencies = Float64Array.from({ length: 16 }, (_, i) => 1e4 ** (-i / 16));
 const keys = fc
@@ -26,7 +26,7 @@ test("turning keys keeps the length of each pair and depends on the distance alo
   fc.assert(
     fc.property(keys, fc.integer({ min: 1, max: 1_000_000 }), (from, distance) => {
       const to = new Float32Array(from.length);
-      rotateKeys(to, from, distance, frequencies);
+      rotateKeys(to, from, rotationBy(distance, frequencies));
       for (let at = 0; at < from.length; at += 32) {
         for (let i = 0; i < 16; i++) {
           const [a, b] = [from[at + i] ?? 0, from[at + 16 + i] ?? 0];
@@ -43,7 +43,7 @@ test("a distance of 0 leaves the keys' bits as they are", () => {
   fc.assert(
     fc.property(keys, (from) => {
       const to = new Float32Array(from.length);
-      rotateKeys(to, from, 0, frequencies);
+      rotateKeys(to, from, rotationBy(0, frequencies));
       expect(new Uint8Array(to.buffer)).toEqual(new Uint8Array(from.buffer));
     }),
   );

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { block, blockStart, chunkLength, geometry, ringRowOf, sinkShift } from "../../src/kv/geometry.ts";
-import { rotateKeys } from "../../src/kv/rotary.ts";
+import { rotateKeys, rotationBy } from "../../src/kv/rotary.ts";
 import type { LayerRows } from "../../src/kv/rows.ts";
 import { type ChunkRows, type Slab, SlabMemory } from "../../src/kv/slab.ts";
 
@@ -62,7 +62,7 @@ function expectHolds(memory: SlabMemory, slab: Slab, place: number, length: numb
       for (let head = 0; head < shape.kvHeads; head++) {
         const original = keyOf(p, layer, head, stream);
         const key = original.slice();
-        if (p < sink) rotateKeys(key, original, slab.shift, frequencies);
+        if (p < sink) rotateKeys(key, original, rotationBy(slab.shift, frequencies));
         expect(rowAt(memory.keys, memory, place, layer, head, p, length)).toEqual(Array.from(key));
         expect(rowAt(memory.values, memory, place, layer, head, p, length)).toEqual(Array.from(original, (x) => -x));
       }
