@@ -46,6 +46,7 @@ function compare(): void {
     const built = new Map(quants.map((quant) => [quant, inProcessOfItsOwn("build", `${quant},1`)]));
     for (let round = 0; round < Number(values.rounds); round++) {
       for (const name of cases) {
+        console.error(`round ${round + 1} of ${values.rounds}: ${name}`);
         if (values.peer) peer.push(peerRate(values.peer));
         loads.push(loadavg()[0] ?? 0);
         const measured = (["resident", "served", "share"] as const).map((what) => inProcessOfItsOwn(what, name));
