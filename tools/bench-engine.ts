@@ -16,6 +16,9 @@ import { cacheRoot } from "../src/cache/folder.ts";
 import type { EngineOptions, Quantization } from "../src/engine/engine.ts";
 import { type Measured, parts } from "./engine-measurements.ts";
 
+/** One case in one round, and the peer's tokens a second just before. */
+type Run = Measured & { peer?: number };
+
 const sink = 4;
 
 const { values } = parseArgs({
@@ -38,19 +41,20 @@ else compare();
 function compare(): void {
   const quants = values.quants.split(",");
   const cases = quants.flatMap((quant) => values.windows.split(",").map((window) => `${quant},${window}`));
-  const results = new Map<string, Measured[]>(cases.map((name) => [name, []]));
+  const results = new Map<string, Run[]>(cases.map((name) => [name, []]));
   process.env.KAKEYA_CACHE_DIR = mkdtempSync(join(tmpdir(), "kakeya-bench-cache-")); // each engine file is built once, by this run
-  const peer: number[] = [];
+  const peers: number[] = [];
   const loads: number[] = [];
   try {
     const built = new Map(quants.map((quant) => [quant, inProcessOfItsOwn("build", `${quant},1`)]));
     for (let round = 0; round < Number(values.rounds); round++) {
       for (const name of cases) {
         console.error(`round ${round + 1} of ${values.rounds}: ${name}`);
-        if (values.peer) peer.push(peerRate(values.peer));
+        const peer = values.peer ? peerRate(values.peer) : undefined;
+        if (peer) peers.push(peer);
         loads.push(loadavg()[0] ?? 0);
-        const measured = (["resident", "served", "share"] as const).map((what) => inProcessOfItsOwn(what, name));
-        results.get(name)?.push(Object.assign({}, built.get(name.split(",")[0] ?? ""), ...measured));
+        const measured = (["served", "share", "resident"] as const).map((what) => inProcessOfItsOwn(what, name));
+        results.get(name)?.push(Object.assign({ peer }, built.get(name.split(",")[0] ?? ""), ...measured));
       }
     }
   } finally {
@@ -64,26 +68,25 @@ function compare(): void {
     cores: cpus().length,
     threads: Number(values.threads),
     load_average: { min: Math.min(...loads), median: percentile(loads, 0.5), max: Math.max(...loads) },
-    ...(peer.length > 0 ? { peer: { command: values.peer, decode_tokens_per_s: peer } } : {}),
-    cases: [...results].map(([name, runs]) => summary(name, runs, percentile(peer, 0.5))),
+    ...(peers.length > 0 ? { peer: { command: values.peer, decode_tokens_per_s: peers } } : {}),
+    cases: [...results].map(([name, runs]) => summary(name, runs)),
   };
   console.log(JSON.stringify(report, null, 2));
 }
 
-function summary(name: string, runs: Measured[], peerRate: number | null): Record<string, unknown> {
-  const median = (of: (run: Measured) => number) => rounded(percentile(runs.map(of), 0.5) ?? Number.NaN);
-  const decode = median((run) => 1000 / run.decodeMs);
+function summary(name: string, runs: Run[]): Record<string, unknown> {
+  const median = (of: (run: Run) => number) => rounded(percentile(runs.map(of), 0.5) ?? Number.NaN);
   return {
     case: name,
     exact: runs.every((run) => run.info.exact),
-    decode_tokens_per_s: decode,
+    decode_tokens_per_s: median((run) => 1000 / run.decodeMs),
     decode_ms: median((run) => run.decodeMs),
     decode_in_worker_ms: median((run) => run.decodeMsInWorker),
     linear_layers_alone_ms: median((run) => run.linearMs),
     matrix_products_alone_ms: median((run) => run.productsMs),
     outside_linear_layers: median((run) => 1 - run.linearMs / run.decodeMsInWorker),
     outside_matrix_products: median((run) => 1 - run.productsMs / run.decodeMsInWorker),
-    ...(peerRate ? { decode_against_peer: rounded(decode / peerRate) } : {}),
+    ...(runs[0]?.peer ? { decode_against_peer: median((run) => 1000 / run.decodeMs / (run.peer ?? Number.NaN)) } : {}),
     prefill_tokens_per_s: median((run) => run.prefillTokensPerS),
     build_s: median((run) => run.buildS),
     build_peak_mb: median((run) => run.buildPeakBytes / 1e6),
