@@ -7,7 +7,7 @@ import { OutputCopies } from "../ort/output-copies.ts";
 import { sessionOptions } from "../ort/session-options.ts";
 import type { Embedding } from "./embedding.ts";
 import { givesSameBits } from "./exactness.ts";
-import { type Chunk, type NewRows, StepOperands } from "./step-operands.ts";
+import { type Chunk, NewRowMemory, type NewRows, StepOperands } from "./step-operands.ts";
 
 export interface StepResult {
   rows: NewRows;
@@ -20,6 +20,7 @@ export class Decoder {
   readonly #operands = new Map<string, StepOperands>();
   readonly #slabs = new Map<string, Record<string, Tensor>>();
   readonly #copies = new OutputCopies();
+  readonly #newRows: NewRowMemory;
   /** [capacity, vocab]: the last logits of the slab at each place. */
   readonly #logits: Float32Array;
   /** [2, vocab]: where they go when a lone slab has two rows. */
@@ -38,6 +39,7 @@ export class Decoder {
     private readonly embedding: Embedding,
   ) {
     this.#logits = new Float32Array(memory.capacity * config.vocabSize);
+    this.#newRows = new NewRowMemory(config, Math.max(block, memory.capacity));
   }
 
   static async load(
@@ -70,8 +72,9 @@ export class Decoder {
     const n = chunks.length;
     const asked = chunks[0]?.tokenIds.length ?? 0;
     const tokens = n === 1 ? Math.max(asked, this.#minRows) : asked;
-    const operands = cached(this.#operands, `${n},${tokens}`, () => this.#makeOperands(n, tokens));
-    const slabs = cached(this.#slabs, `${first},${n}`, () => this.#slabTensors(first, n));
+    const operands = cached(this.#operands, `${n},${tokens}`, Infinity, () => this.#makeOperands(n, tokens));
+    // Any run of places may be asked for in time, a square of the capacity in all.
+    const slabs = cached(this.#slabs, `${first},${n}`, 2 * this.memory.capacity, () => this.#slabTensors(first, n));
     chunks.forEach((chunk, i) => {
       operands.fill(i, chunk, this.embedding);
     });
@@ -119,7 +122,7 @@ export class Decoder {
   }
 
   #makeOperands(n: number, tokens: number): StepOperands {
-    return new StepOperands(this.config, this.memory, n, tokens);
+    return new StepOperands(this.config, this.memory, this.#newRows, n, tokens);
   }
 
   #spareLogits(): Float32Array {
@@ -147,10 +150,12 @@ export class Decoder {
   }
 }
 
-function cached<T>(map: Map<string, T>, key: string, make: () => T): T {
-  const known = map.get(key);
-  if (known) return known;
-  const made = make();
-  map.set(key, made);
-  return made;
+/** The value of `key`, made where there is none; what was used longest ago gives way when there are `limit`. */
+function cached<T>(map: Map<string, T>, key: string, limit: number, make: () => T): T {
+  const value = map.get(key) ?? make();
+  map.delete(key);
+  map.set(key, value);
+  const [oldest] = map.keys();
+  if (map.size > limit && oldest !== undefined) map.delete(oldest);
+  return value;
 }

@@ -20,6 +20,22 @@ export interface NewRows {
   tokens: number;
 }
 
+/**
+ * Where every step's new keys and values go, by layer. One place for all sizes of a step: one for each would in time
+ * be 32 places, which is 121 MB at Qwen3-0.6B's shape.
+ */
+export class NewRowMemory {
+  readonly keys: readonly Float32Array[];
+  readonly values: readonly Float32Array[];
+
+  /** Has room for `mostTokens` tokens, over all sessions of a step. */
+  constructor({ layers, kvHeads, headDim }: ModelConfig, mostTokens: number) {
+    const room = () => Array.from({ length: layers }, () => new Float32Array(mostTokens * kvHeads * headDim));
+    this.keys = room();
+    this.values = room();
+  }
+}
+
 /** What a step of n sessions with `tokens` rows each is fed besides the slabs, and the new rows it gives. */
 export class StepOperands {
   readonly feeds: Record<string, Tensor>;
@@ -35,10 +51,11 @@ export class StepOperands {
   constructor(
     private readonly config: ModelConfig,
     private readonly memory: SlabMemory,
+    newRows: NewRowMemory,
     n: number,
     private readonly tokens: number,
   ) {
-    const { hiddenSize, headDim, kvHeads, layers } = config;
+    const { hiddenSize, headDim, kvHeads } = config;
     const maskRows = attentionRows(config).perToken * tokens;
     this.#x = new Float32Array(n * tokens * hiddenSize);
     this.#cos = new Float32Array((n * tokens * headDim) / 2);
@@ -65,13 +82,13 @@ export class StepOperands {
       mask: new Tensor("float32", this.#mask, [n, 1, maskRows, memory.geometry.rows]),
       parts: new Tensor("int64", parts, [2]),
     };
-    const newRows = (part: "k" | "v") =>
-      Array.from({ length: layers }, (_, layer) => {
-        const rows = new Float32Array(n * kvHeads * tokens * headDim);
+    const views = (part: "k" | "v", places: readonly Float32Array[]) =>
+      places.map((place, layer) => {
+        const rows = place.subarray(0, n * kvHeads * tokens * headDim);
         this.fetches[slabNames(part, layer).fresh] = new Tensor("float32", rows, [n, kvHeads, tokens, headDim]);
         return rows;
       });
-    this.rows = { keys: newRows("k"), values: newRows("v"), tokens };
+    this.rows = { keys: views("k", newRows.keys), values: views("v", newRows.values), tokens };
   }
 
   /** Writes the operands of the i-th session's chunk. Rows behind its last token repeat it. */

@@ -1,0 +1,29 @@
+import { expect, test } from "bun:test";
+import { NewRowMemory, StepOperands } from "../../src/engine/step-operands.ts";
+import { geometry } from "../../src/kv/geometry.ts";
+import { SlabMemory } from "../../src/kv/slab.ts";
+import { readConfig } from "../../src/model/config.ts";
+import { modelDir } from "./models.ts";
+
+const config = readConfig(modelDir("kakeya-tiny"));
+const memory = new SlabMemory(geometry(4, 64), config, 4, config.inverseFrequencies);
+
+test("steps of all sizes put their new rows into one memory", () => {
+  const newRows = new NewRowMemory(config, 32);
+  for (const [n, tokens] of [
+    [1, 1],
+    [1, 7],
+    [1, 32],
+    [4, 1],
+  ] as const) {
+    const { rows } = new StepOperands(config, memory, newRows, n, tokens);
+    for (const part of ["keys", "values"] as const) {
+      rows[part].forEach(({ buffer }, layer) => expect(buffer).toBe(newRows[part][layer]?.buffer as ArrayBuffer));
+      for (const layer of rows[part]) expect(layer).toHaveLength(n * config.kvHeads * tokens * config.headDim);
+    }
+  }
+});
+
+test("a step that is too large for the memory is refused", () => {
+  expect(() => new StepOperands(config, memory, new NewRowMemory(config, 8), 1, 9)).toThrow();
+});
