@@ -18,8 +18,10 @@ test("steps of all sizes put their new rows into one memory", () => {
   ] as const) {
     const { rows } = new StepOperands(config, memory, newRows, n, tokens);
     for (const part of ["keys", "values"] as const) {
-      rows[part].forEach(({ buffer }, layer) => expect(buffer).toBe(newRows[part][layer]?.buffer as ArrayBuffer));
-      for (const layer of rows[part]) expect(layer).toHaveLength(n * config.kvHeads * tokens * config.headDim);
+      for (const [layer, view] of rows[part].entries()) {
+        expect(view.buffer).toBe(newRows[part][layer]?.buffer as ArrayBuffer);
+        expect(view).toHaveLength(n * config.kvHeads * tokens * config.headDim);
+      }
     }
   }
 });
