@@ -30,9 +30,8 @@ How to read it:
   inconclusive where the machine was too noisy to tell 10% of drift.
 - A run whose **control** is \`reprefill\` is the negative control: it sends the whole history to a new session each
   turn, and its work and latency gates have to fail.
-- \`kakeya-tiny-2h.json\` was made at commit b427869, before reports named their commit, while the machine was also
-  used for builds and tests: its latency is the machine's. Its resident memory made the gate inconclusive; since then
-  the engine copies less and collects its garbage every minute, which no run of hours has shown yet.
+- \`kakeya-tiny-2h.json\` was made while the machine was also used for builds and measurements: its latency is the
+  machine's, and the gate says so.
 - A model named \`random\` has a real model's shape and random weights: its times count, its words mean nothing.
 `;
 
