@@ -1,4 +1,4 @@
-import { mkdirSync, renameSync } from "node:fs";
+import { closeSync, fsyncSync, mkdirSync, openSync, renameSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { sourceCommit } from "../src/bench/source-commit.ts";
 import { embedModel } from "./model-plugin.ts";
@@ -43,5 +43,13 @@ export async function buildExecutable(platform: Platform, outfile: string): Prom
       autoloadBunfig: false,
     },
   });
+  flush(part);
   renameSync(part, outfile);
+}
+
+/** So that a crash leaves no empty file under a good name, and the pages are clean: only those can be given back. */
+function flush(path: string): void {
+  const fd = openSync(path, "r");
+  fsyncSync(fd);
+  closeSync(fd);
 }
