@@ -14,10 +14,10 @@ export default command({
   rest: true,
   examples: ["aggregate results/bench.json", "aggregate before.json after.json --html page.html"],
   async run({ args }) {
-    const { latestReport, readReport, writeFileAtomically } = await import("../src/bench/report-file.ts");
-    const { jsonText, recompute } = await import("../src/bench/recompute.ts");
-    const { exitCode } = await import("../src/bench/gates.ts");
-    const { textTable } = await import("../src/bench/table.ts");
+    const { latestReport, readReport, writeFileAtomically } = await import("../src/report/report-file.ts");
+    const { jsonText, recompute } = await import("../src/report/recompute.ts");
+    const { exitCode } = await import("../src/report/gates.ts");
+    const { textTable } = await import("../src/report/table.ts");
 
     const files = args._.length > 0 ? args._ : [latestReport("results")].filter((file) => file !== null);
     if (files.length === 0) throw new UsageError("name a report: there is none in results/");
@@ -27,7 +27,7 @@ export default command({
     for (const file of files) runs.push(recompute(file, await readReport(file)));
     print(args.json ? jsonText(runs) : textTable(runs));
     if (args.html !== undefined) {
-      const { htmlPage } = await import("../src/bench/html.ts");
+      const { htmlPage } = await import("../src/report/html.ts");
       writeFileAtomically(args.html, htmlPage(runs));
       say(`wrote ${args.html}`);
     }

@@ -1,8 +1,8 @@
 import { type ArgsDef, type CommandDef, defineCommand } from "citty";
 import { benchFlags, benchOptions, serverFlags, smokeFlags } from "../src/bench/options.ts";
-import { selfCommand } from "../src/bench/self-command.ts";
 import { type Command, command } from "../src/cli/command.ts";
 import { print } from "../src/cli/output.ts";
+import { selfCommand } from "../src/cli/self-command.ts";
 import { optionWords, shellLine } from "../src/cli/shell.ts";
 import serve from "./serve.ts";
 

@@ -4,8 +4,8 @@ import { exit, UsageError } from "../src/cli/exit.ts";
 import { print } from "../src/cli/output.ts";
 import { progress, showBytes } from "../src/cli/progress.ts";
 import { bytes, duration, integer } from "../src/cli/units.ts";
-import { logFormats, logLevels } from "../src/server/log.ts";
-import { defaultServerOptions as defaults } from "../src/server/options.ts";
+import { logFormats, logLevels } from "../src/host/log.ts";
+import { defaultServerOptions as defaults } from "../src/host/options.ts";
 
 export default command({
   name: "serve",
@@ -54,10 +54,10 @@ export default command({
   },
   examples: ["serve", "serve --bind unix:/tmp/kakeya.sock --capacity 16", "serve --bind 127.0.0.1:0 --metrics-port 0"],
   async run({ args }) {
-    const { runServer } = await import("../src/server/run.ts");
-    const { createLog } = await import("../src/server/log.ts");
-    const { stopRequests } = await import("../src/server/stop-requests.ts");
-    const { tokenFrom } = await import("../src/server/token.ts");
+    const { runServer } = await import("../src/serve/run.ts");
+    const { createLog } = await import("../src/host/log.ts");
+    const { stopRequests } = await import("../src/host/stop-requests.ts");
+    const { tokenFrom } = await import("../src/host/token.ts");
 
     const token = await tokenFrom({
       flag: args.token,

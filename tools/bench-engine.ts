@@ -11,9 +11,9 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { availableParallelism, cpus, loadavg, tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { percentile } from "../src/bench/stats.ts";
 import { cacheRoot } from "../src/cache/folder.ts";
 import type { EngineOptions, Quantization } from "../src/engine/engine.ts";
+import { percentile } from "../src/report/stats.ts";
 import { type Measured, parts } from "./engine-measurements.ts";
 
 /** One case in one round, and the peer's tokens a second just before. */

@@ -13,8 +13,8 @@ import { Channel, ChannelCredentials } from "@grpc/grpc-js";
 import { createClient } from "nice-grpc";
 import { HealthDefinition } from "nice-grpc-server-health";
 import { OwnServer } from "../src/bench/own-server.ts";
-import { percentile } from "../src/bench/stats.ts";
 import { Client } from "../src/client/index.ts";
+import { percentile } from "../src/report/stats.ts";
 
 const { values } = parseArgs({
   options: { tokens: { type: "string", default: "10000" }, rounds: { type: "string", default: "5" } },

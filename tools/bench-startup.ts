@@ -6,8 +6,8 @@ import { loadavg } from "node:os";
 import { resolve } from "node:path";
 import { createChannel, createClient } from "nice-grpc";
 import { HealthDefinition } from "nice-grpc-server-health";
-import { percentile } from "../src/bench/stats.ts";
-import { addressIn } from "../src/server/ready.ts";
+import { addressIn } from "../src/host/ready.ts";
+import { percentile } from "../src/report/stats.ts";
 
 const executable = resolve(import.meta.dir, "../dist/kakeya");
 const runs = Number(process.argv[2] ?? 20);

@@ -11,19 +11,19 @@ import {
   writeSync,
 } from "node:fs";
 import { join } from "node:path";
-import { percentile } from "../src/bench/stats.ts";
 import { cacheRoot } from "../src/cache/folder.ts";
+import { readConfig } from "../src/checkpoint/config.ts";
+import { resolveModel } from "../src/checkpoint/resolve.ts";
+import { openCheckpoint } from "../src/checkpoint/safetensors.ts";
 import { type EngineInfo, type EngineOptions, greedy } from "../src/engine/engine.ts";
 import { loadEngine } from "../src/engine/load.ts";
 import { openEngine } from "../src/engine/open.ts";
+import { type EngineFile, ensureEngineFile } from "../src/graph/engine-file.ts";
+import { attentionRows, weightFileName } from "../src/graph/graph.ts";
 import { block, geometry } from "../src/kv/geometry.ts";
-import { readConfig } from "../src/model/config.ts";
-import { type EngineFile, ensureEngineFile } from "../src/model/engine-file.ts";
-import { attentionRows, weightFileName } from "../src/model/graph.ts";
-import { resolveModel } from "../src/model/resolve.ts";
-import { openCheckpoint } from "../src/model/safetensors.ts";
 import { InferenceSession, Tensor } from "../src/ort/index.ts";
 import { sessionOptions } from "../src/ort/session-options.ts";
+import { percentile } from "../src/report/stats.ts";
 import { productsOf } from "./matrix-products.ts";
 
 /** What is measured of one case: a model, a quantization, a window. */

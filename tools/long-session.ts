@@ -11,13 +11,13 @@ import { readFileSync } from "node:fs";
 import { cpus, loadavg, release } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { percentile } from "../src/bench/stats.ts";
 import { promptText } from "../src/bench/template.ts";
 import { builtInWorkload } from "../src/bench/workload.ts";
+import { embeddedModelDir } from "../src/checkpoint/embedded.ts";
 import { greedy, type Quantization } from "../src/engine/engine.ts";
 import { openEngine } from "../src/engine/open.ts";
-import { embeddedModelDir } from "../src/model/embedded.ts";
-import { loadTokenizer } from "../src/model/tokenizer.ts";
+import { percentile } from "../src/report/stats.ts";
+import { loadTokenizer } from "../src/text/tokenizer.ts";
 
 const maxAnswerTokens = 64;
 

@@ -8,9 +8,9 @@
 import { closeSync, mkdirSync, openSync, readFileSync, writeFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { readConfig } from "../src/model/config.ts";
-import { dtypeBytes, type TensorDtype } from "../src/model/float-conversion.ts";
-import { checkpointShapes } from "../src/model/weight-shapes.ts";
+import { readConfig } from "../src/checkpoint/config.ts";
+import { dtypeBytes, type TensorDtype } from "../src/checkpoint/float-conversion.ts";
+import { checkpointShapes } from "../src/checkpoint/weight-shapes.ts";
 import { float16Bits, randomValues, seedOf } from "./random-values.ts";
 
 export interface RandomCheckpointOptions {

@@ -1,9 +1,9 @@
 /** The file a killed run leaves behind: `<output>.partial`, a whole report of all turns but the last few. */
 
 import { rmSync } from "node:fs";
+import type { ReportV2 } from "../report/report.ts";
+import { writeReport } from "../report/report-file.ts";
 import type { Clock } from "./clock.ts";
-import type { ReportV2 } from "./report.ts";
-import { writeReport } from "./report-file.ts";
 
 export interface CheckpointOptions {
   /** Of the final report. */

@@ -3,7 +3,7 @@
 import type { ArgsDef } from "citty";
 import { UsageError } from "../cli/exit.ts";
 import { duration, integer } from "../cli/units.ts";
-import type { ConfigV2 } from "./report.ts";
+import type { ConfigV2 } from "../report/report.ts";
 import type { RunOptions } from "./runner.ts";
 import { type TemplateName, templateNames } from "./template.ts";
 

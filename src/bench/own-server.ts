@@ -2,7 +2,7 @@
 
 import { readFileSync } from "node:fs";
 import { exit, UsageError } from "../cli/exit.ts";
-import { addressIn } from "../server/ready.ts";
+import { addressIn } from "../host/ready.ts";
 
 export interface OwnServerOptions {
   /** The executable and what comes before its subcommand. */

@@ -2,11 +2,11 @@
 
 import { type Progress as LiveLine, progress } from "../cli/progress.ts";
 import { formatBytes } from "../cli/units.ts";
-import { columnOf } from "./column.ts";
-import { formatSeconds } from "./figures.ts";
+import { columnOf } from "../report/column.ts";
+import { formatSeconds } from "../report/figures.ts";
+import { type Gates, gateNames } from "../report/report.ts";
+import { percentile } from "../report/stats.ts";
 import type { RunRecord } from "./record.ts";
-import { type Gates, gateNames } from "./report.ts";
-import { percentile } from "./stats.ts";
 
 /** Gates and median look at every turn: they are brought up to date this often, between two turns. */
 const summaryEveryS = 60;

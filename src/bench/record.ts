@@ -1,9 +1,9 @@
 /** What a run has recorded so far, as a report at any moment. */
 
-import { aggregateV2 } from "./aggregate.ts";
+import { aggregateV2 } from "../report/aggregate.ts";
+import { judge } from "../report/gates.ts";
+import { type ConfigV2, type Gates, type ReportV2, reportKind, type TurnV2, type World } from "../report/report.ts";
 import type { Clock } from "./clock.ts";
-import { judge } from "./gates.ts";
-import { type ConfigV2, type Gates, type ReportV2, reportKind, type TurnV2, type World } from "./report.ts";
 
 /** The world without what only the run's end knows. */
 export type WorldAtStart = Omit<World, "load_average_end">;

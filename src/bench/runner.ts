@@ -1,10 +1,10 @@
 /** The run: turns at their time until the run is long enough or is told to stop. */
 
+import type { TurnV2 } from "../report/report.ts";
 import type { Checkpoint } from "./checkpoint.ts";
 import type { Clock } from "./clock.ts";
 import { Pace, waitUntil } from "./pace.ts";
 import type { RunRecord } from "./record.ts";
-import type { TurnV2 } from "./report.ts";
 import type { Walk } from "./walk.ts";
 
 /** A failed turn without spacing is tried again after this pause, not as fast as a dead server can refuse. */

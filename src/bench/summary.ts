@@ -1,10 +1,10 @@
 /** What a run says when it is over: the key figures, the gates, and where the report is. */
 
 import { formatBytes, formatDuration } from "../cli/units.ts";
+import { formatSeconds } from "../report/figures.ts";
+import { type AggV2, gateNames, type ReportV2 } from "../report/report.ts";
+import { oneLine } from "../report/table.ts";
 import type { BenchOutcome } from "./bench.ts";
-import { formatSeconds } from "./figures.ts";
-import { type AggV2, gateNames, type ReportV2 } from "./report.ts";
-import { oneLine } from "./table.ts";
 
 type Ended = Pick<BenchOutcome, "report" | "lastAnswer">;
 

@@ -1,9 +1,9 @@
 /** What a run measures: a server that was given or started, and the tokenizer that goes with its model. */
 
+import { resolveModel } from "../checkpoint/resolve.ts";
 import { say } from "../cli/output.ts";
 import { Client, type RuntimeInfo, Unauthenticated } from "../client/index.ts";
-import { resolveModel } from "../model/resolve.ts";
-import { loadTokenizer, type Tokenizer } from "../model/tokenizer.ts";
+import { loadTokenizer, type Tokenizer } from "../text/tokenizer.ts";
 import type { BenchOptions } from "./options.ts";
 import { OwnServer } from "./own-server.ts";
 

@@ -1,8 +1,8 @@
 /** One turn against a server, with every number that the report keeps of it. */
 
 import type { Client, Session, StopReason } from "../client/index.ts";
+import type { OkTurnV2 } from "../report/report.ts";
 import type { Clock } from "./clock.ts";
-import type { OkTurnV2 } from "./report.ts";
 
 /** What a turn itself knows; when it began and what was said is its caller's. */
 export type MeasuredTurn = Omit<OkTurnV2, "ok" | "t_relative_s" | "session_index" | "message_index" | "scheduled_s">;

@@ -8,9 +8,9 @@ import {
   SessionClosed,
   SessionNotFound,
 } from "../client/index.ts";
-import type { Tokenizer } from "../model/tokenizer.ts";
+import type { ConfigV2, TurnV2 } from "../report/report.ts";
+import type { Tokenizer } from "../text/tokenizer.ts";
 import type { Clock } from "./clock.ts";
-import type { ConfigV2, TurnV2 } from "./report.ts";
 import { type PreviousAnswer, promptText, type TemplateName } from "./template.ts";
 import { measureTurn } from "./turn.ts";
 import type { Workload } from "./workload.ts";

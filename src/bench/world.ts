@@ -2,8 +2,8 @@
 
 import { cpus, loadavg, platform, release, totalmem } from "node:os";
 import type { RuntimeInfo } from "../client/index.ts";
+import type { World } from "../report/report.ts";
 import type { WorldAtStart } from "./record.ts";
-import type { World } from "./report.ts";
 import { sourceCommit } from "./source-commit.ts";
 
 /** As of now: when the run begins. */

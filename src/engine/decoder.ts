@@ -1,7 +1,7 @@
+import type { ModelConfig } from "../checkpoint/config.ts";
+import { logitsOutput, slabNames } from "../graph/graph.ts";
 import { block } from "../kv/geometry.ts";
 import type { SlabMemory } from "../kv/slab.ts";
-import type { ModelConfig } from "../model/config.ts";
-import { logitsOutput, slabNames } from "../model/graph.ts";
 import { InferenceSession, Tensor } from "../ort/index.ts";
 import { OutputCopies } from "../ort/output-copies.ts";
 import { sessionOptions } from "../ort/session-options.ts";

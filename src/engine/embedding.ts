@@ -1,5 +1,5 @@
-import { embeddingName } from "../model/graph.ts";
-import { type Checkpoint, openCheckpoint } from "../model/safetensors.ts";
+import { type Checkpoint, openCheckpoint } from "../checkpoint/safetensors.ts";
+import { embeddingName } from "../graph/graph.ts";
 
 /**
  * Rows of the embedding table, read from the checkpoint as they are needed. A mapped table would become resident row

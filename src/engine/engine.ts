@@ -5,7 +5,7 @@
  * what the slab holds afterwards, counted from its rows, so that the caller can check it (INV-1, INV-2).
  */
 
-import type { Quantization } from "../model/plan.ts";
+import type { Quantization } from "../graph/plan.ts";
 
 export type { Quantization };
 

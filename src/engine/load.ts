@@ -2,19 +2,19 @@ import { statSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { cacheRoot } from "../cache/folder.ts";
+import { readConfig } from "../checkpoint/config.ts";
+import { readEosTokenIds } from "../checkpoint/eos.ts";
+import { resolveModel } from "../checkpoint/resolve.ts";
+import { ensureEngineFile } from "../graph/engine-file.ts";
+import { weightFileName } from "../graph/graph.ts";
 import { block, geometry } from "../kv/geometry.ts";
 import { SlabMemory } from "../kv/slab.ts";
-import { readConfig } from "../model/config.ts";
-import { ensureEngineFile } from "../model/engine-file.ts";
-import { readEosTokenIds } from "../model/eos.ts";
-import { weightFileName } from "../model/graph.ts";
-import { resolveModel } from "../model/resolve.ts";
-import { pageOut } from "../ort/page-out.ts";
 import { EngineCore } from "./core.ts";
 import { Decoder } from "./decoder.ts";
 import { Embedding } from "./embedding.ts";
 import type { EngineInfo } from "./engine.ts";
 import type { LoadOptions } from "./messages.ts";
+import { pageOut } from "./page-out.ts";
 
 /** Weight files below this run faster on one thread than on several: a step is over before the others wake up. */
 const singleThreadBytes = 32 * 2 ** 20;

@@ -1,9 +1,9 @@
+import type { ModelConfig } from "../checkpoint/config.ts";
+import { attentionRows, slabNames } from "../graph/graph.ts";
 import { block, blockStart } from "../kv/geometry.ts";
 import { writeMask } from "../kv/mask.ts";
 import { writeAngles } from "../kv/rotary.ts";
 import type { SlabMemory } from "../kv/slab.ts";
-import type { ModelConfig } from "../model/config.ts";
-import { attentionRows, slabNames } from "../model/graph.ts";
 import { Tensor } from "../ort/index.ts";
 import type { Embedding } from "./embedding.ts";
 

@@ -1,9 +1,9 @@
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import type { Report, ReportV2 } from "../../src/bench/report.ts";
-import { readReport } from "../../src/bench/report-file.ts";
-import { scratchDir } from "../model/scratch.ts";
+import type { Report, ReportV2 } from "../../src/report/report.ts";
+import { readReport } from "../../src/report/report-file.ts";
+import { scratchDir } from "../scratch.ts";
 import { eventually, isAlive, start, startServer } from "./processes.ts";
 
 setDefaultTimeout(60_000);

@@ -3,12 +3,12 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import fc from "fast-check";
 import { Checkpoint } from "../../src/bench/checkpoint.ts";
-import { readReport } from "../../src/bench/report-file.ts";
 import { run } from "../../src/bench/runner.ts";
-import { scratchDir } from "../model/scratch.ts";
+import { readReport } from "../../src/report/report-file.ts";
+import { steady } from "../report/series.ts";
+import { scratchDir } from "../scratch.ts";
 import { HeldClock } from "./held-clock.ts";
 import { recordOf } from "./run-record.ts";
-import { steady } from "./series.ts";
 
 function checkpointIn(folder: string, everyS: number) {
   const clock = new HeldClock();

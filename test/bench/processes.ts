@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { addressIn } from "../../src/server/ready.ts";
+import { addressIn } from "../../src/host/ready.ts";
 
 const kakeya = [process.execPath, join(import.meta.dirname, "../../src/main.ts")];
 

@@ -1,8 +1,8 @@
 import { expect, test } from "bun:test";
 import { Progress, progressLine } from "../../src/bench/progress.ts";
+import { failed, steady, withTurn } from "../report/series.ts";
 import { HeldClock } from "./held-clock.ts";
 import { recordOf } from "./run-record.ts";
-import { failed, steady, withTurn } from "./series.ts";
 
 function runOf(turns: Parameters<typeof failed>[0][]) {
   const record = recordOf(new HeldClock());

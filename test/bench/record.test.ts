@@ -1,11 +1,11 @@
 import { expect, test } from "bun:test";
 import { join } from "node:path";
-import { aggregateV2 } from "../../src/bench/aggregate.ts";
-import { readReport, writeReport } from "../../src/bench/report-file.ts";
-import { scratchDir } from "../model/scratch.ts";
+import { aggregateV2 } from "../../src/report/aggregate.ts";
+import { readReport, writeReport } from "../../src/report/report-file.ts";
+import { steady, world } from "../report/series.ts";
+import { scratchDir } from "../scratch.ts";
 import { HeldClock } from "./held-clock.ts";
 import { recordOf } from "./run-record.ts";
-import { steady, world } from "./series.ts";
 
 test("a report holds the turns so far, their figures and gates, and the load at both ends", () => {
   const clock = new HeldClock();

@@ -1,8 +1,8 @@
-import { aggregateV2 } from "../../src/bench/aggregate.ts";
 import type { Clock } from "../../src/bench/clock.ts";
-import { judge } from "../../src/bench/gates.ts";
 import { RunRecord } from "../../src/bench/record.ts";
-import { reportOf, world } from "./series.ts";
+import { aggregateV2 } from "../../src/report/aggregate.ts";
+import { judge } from "../../src/report/gates.ts";
+import { reportOf, world } from "../report/series.ts";
 
 /** An empty record of a run of kakeya-tiny. */
 export function recordOf(clock: Clock): RunRecord {

@@ -1,9 +1,9 @@
 import { expect, test } from "bun:test";
-import { aggregateV2 } from "../../src/bench/aggregate.ts";
-import { judge } from "../../src/bench/gates.ts";
-import type { ReportV2, TurnV2 } from "../../src/bench/report.ts";
 import { summaryJson, summaryText } from "../../src/bench/summary.ts";
-import { reportOf, steady, withFailure, world } from "./series.ts";
+import { aggregateV2 } from "../../src/report/aggregate.ts";
+import { judge } from "../../src/report/gates.ts";
+import type { ReportV2, TurnV2 } from "../../src/report/report.ts";
+import { reportOf, steady, withFailure, world } from "../report/series.ts";
 
 function report(turns: TurnV2[], changes: Partial<ReportV2> = {}): ReportV2 {
   const figures = { agg: aggregateV2(turns, 1800), gates: judge(turns, { world, rotation: 6 }) };

@@ -3,7 +3,7 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import fc from "fast-check";
 import { builtInWorkload, parseWorkload, readWorkload } from "../../src/bench/workload.ts";
-import { scratchDir } from "../model/scratch.ts";
+import { scratchDir } from "../scratch.ts";
 
 test("the built-in rotation is six questions", () => {
   expect(builtInWorkload.messages).toHaveLength(6);

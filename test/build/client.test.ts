@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { buildClient } from "../../build/client.ts";
 import { packageCommand } from "../../tools/package-command.ts";
-import { type Serving, serving } from "../server/serving.ts";
+import { type Serving, serving } from "../serve/serving.ts";
 
 const root = resolve(import.meta.dir, "../..");
 

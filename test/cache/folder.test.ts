@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { chmodSync, mkdirSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { cacheRoots, inFirstUsableRoot, privateDir } from "../../src/cache/folder.ts";
-import { scratchDir } from "../model/scratch.ts";
+import { scratchDir } from "../scratch.ts";
 
 describe("the cache's place", () => {
   test("on Linux: XDG's, then the home's, then temporary ones", () => {

@@ -3,7 +3,7 @@ import * as fs from "node:fs";
 import { join } from "node:path";
 import fc from "fast-check";
 import { contentHash, type EmbeddedFile, setHash, unpack } from "../../src/cache/unpack.ts";
-import { scratchDir } from "../model/scratch.ts";
+import { scratchDir } from "../scratch.ts";
 
 function embedded(dir: string, name: string, content: string): EmbeddedFile {
   const source = join(dir, `source-${name}`);

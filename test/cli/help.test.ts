@@ -17,7 +17,7 @@ const commands = await Promise.all(names.map(commandOf));
 /** A folder with the reports that examples name. */
 const cwd = fs.mkdtempSync(join(tmpdir(), "kakeya-examples-"));
 beforeAll(() => {
-  const report = join(root, "test/bench/data/bench_session_4h_1780332893.json");
+  const report = join(root, "test/report/data/bench_session_4h_1780332893.json");
   fs.mkdirSync(join(cwd, "results"));
   for (const name of ["results/bench.json", "before.json", "after.json"]) fs.copyFileSync(report, join(cwd, name));
 });

@@ -11,7 +11,7 @@ import {
   Unavailable,
 } from "../../src/client/index.ts";
 import { rejection } from "../rejection.ts";
-import { type Serving, serving } from "../server/serving.ts";
+import { type Serving, serving } from "../serve/serving.ts";
 
 let server: Serving;
 let client: Client;

@@ -4,8 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { $ } from "bun";
 import type { Engine } from "../../src/engine/engine.ts";
-import { makeCertificates } from "../server/certificates.ts";
-import { serving, testEngine } from "../server/serving.ts";
+import { makeCertificates } from "../serve/certificates.ts";
+import { serving, testEngine } from "../serve/serving.ts";
 
 const root = join(import.meta.dir, "../..");
 const script = join(import.meta.dir, "node-client.mjs");

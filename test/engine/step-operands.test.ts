@@ -1,8 +1,8 @@
 import { expect, test } from "bun:test";
+import { readConfig } from "../../src/checkpoint/config.ts";
 import { NewRowMemory, StepOperands } from "../../src/engine/step-operands.ts";
 import { geometry } from "../../src/kv/geometry.ts";
 import { SlabMemory } from "../../src/kv/slab.ts";
-import { readConfig } from "../../src/model/config.ts";
 import { modelDir } from "./models.ts";
 
 const config = readConfig(modelDir("kakeya-tiny"));

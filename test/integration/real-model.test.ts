@@ -10,7 +10,7 @@ import { join, resolve } from "node:path";
 import type { Client, Session } from "../../src/client/index.ts";
 import type { Engine, EngineInfo } from "../../src/engine/engine.ts";
 import { openEngine } from "../../src/engine/open.ts";
-import { type Serving, serving } from "../server/serving.ts";
+import { type Serving, serving } from "../serve/serving.ts";
 
 const model = process.env.KAKEYA_INTEGRATION_MODEL;
 const results = process.env.KAKEYA_INTEGRATION_RESULTS ?? join(tmpdir(), "kakeya-integration");

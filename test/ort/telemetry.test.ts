@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
-import { scratchDir } from "../model/scratch.ts";
+import { scratchDir } from "../scratch.ts";
 
 const door = JSON.stringify(join(import.meta.dir, "../../src/ort/index.ts"));
 const plain = JSON.stringify("onnxruntime-node");

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, beforeEach, expect, test } from "bun:test";
 import { type Engine, greedy, type SlabId } from "../../src/engine/engine.ts";
 import { Scheduler } from "../../src/session/scheduler.ts";
 import { rejection } from "../rejection.ts";
-import { testEngine } from "../server/serving.ts";
+import { testEngine } from "../serve/serving.ts";
 
 let engine: Engine;
 let steps: string[];

@@ -5,7 +5,7 @@ import { SessionError } from "../../src/session/errors.ts";
 import type { GenerationEvent, Session } from "../../src/session/session.ts";
 import { SessionStore } from "../../src/session/store.ts";
 import { rejection } from "../rejection.ts";
-import { testEngine } from "../server/serving.ts";
+import { testEngine } from "../serve/serving.ts";
 
 const capacity = 3;
 const ttlS = 100;

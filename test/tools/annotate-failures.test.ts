@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { annotations } from "../../tools/annotate-failures.ts";
-import { scratchDir } from "../model/scratch.ts";
+import { scratchDir } from "../scratch.ts";
 
 test("each failure of a real report becomes one line that points at its file; what passed or was skipped none", async () => {
   using scratch = scratchDir();

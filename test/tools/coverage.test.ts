@@ -23,9 +23,9 @@ test("a tracefile is read file by file, with the lines that no test ran", () => 
 });
 
 test("one missed line of the cache or the figures fails the gate, and so does a file that nothing loads", () => {
-  expect(coverageFaults(readLcov(lcov), ["src/kv/slab.ts", "src/cli/run.ts", "src/bench/gates.ts"])).toEqual([
+  expect(coverageFaults(readLcov(lcov), ["src/kv/slab.ts", "src/cli/run.ts", "src/report/gates.ts"])).toEqual([
     "src/kv/slab.ts: no test runs line 2",
-    "src/bench/gates.ts: no test loads it",
+    "src/report/gates.ts: no test loads it",
   ]);
 });
 

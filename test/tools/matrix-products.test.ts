@@ -1,9 +1,9 @@
 import { expect, test } from "bun:test";
 import { join } from "node:path";
 import { onnx } from "onnx-proto";
+import { readConfig } from "../../src/checkpoint/config.ts";
+import { attentionRows, buildGraph } from "../../src/graph/graph.ts";
 import { block, geometry } from "../../src/kv/geometry.ts";
-import { readConfig } from "../../src/model/config.ts";
-import { attentionRows, buildGraph } from "../../src/model/graph.ts";
 import { productsOf } from "../../tools/matrix-products.ts";
 
 const config = readConfig(join(import.meta.dirname, "../../models/kakeya-tiny"));

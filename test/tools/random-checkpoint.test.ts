@@ -1,12 +1,12 @@
 import { describe, expect, test } from "bun:test";
 import { readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
-import { readConfig } from "../../src/model/config.ts";
-import { openCheckpoint } from "../../src/model/safetensors.ts";
-import { checkpointShapes } from "../../src/model/weight-shapes.ts";
+import { readConfig } from "../../src/checkpoint/config.ts";
+import { openCheckpoint } from "../../src/checkpoint/safetensors.ts";
+import { checkpointShapes } from "../../src/checkpoint/weight-shapes.ts";
 import { presets, writeRandomCheckpoint } from "../../tools/random-checkpoint.ts";
 import { float16Bits, randomValues } from "../../tools/random-values.ts";
-import { scratchDir } from "../model/scratch.ts";
+import { scratchDir } from "../scratch.ts";
 
 const config = presets["llama-multi-head"] ?? {};
 

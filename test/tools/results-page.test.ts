@@ -1,10 +1,10 @@
 import { expect, test } from "bun:test";
 import { join } from "node:path";
-import { aggregateV2 } from "../../src/bench/aggregate.ts";
-import { judge } from "../../src/bench/gates.ts";
-import { recompute } from "../../src/bench/recompute.ts";
+import { aggregateV2 } from "../../src/report/aggregate.ts";
+import { judge } from "../../src/report/gates.ts";
+import { recompute } from "../../src/report/recompute.ts";
 import { readResults, resultsFolder, resultsPage } from "../../tools/results-page.ts";
-import { reportOf, steady, world } from "../bench/series.ts";
+import { reportOf, steady, world } from "../report/series.ts";
 
 const turns = steady(60);
 const run = recompute(

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { chmodSync, existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
-import { scratchDir } from "../model/scratch.ts";
+import { scratchDir } from "../scratch.ts";
 
 const source = readFileSync(resolve(import.meta.dir, "../../.github/workflows/auto-label-mac.yaml"), "utf8");
 const workflow = Bun.YAML.parse(source) as { jobs: { label: { steps: { run?: string; uses?: string }[] } } };
@@ -40,9 +40,9 @@ describe("the label needs-mac-m4", () => {
   test.each([
     "src/engine/core.ts",
     "src/kv/slab.ts",
-    "src/model/graph.ts",
+    "src/graph/graph.ts",
     "src/session/store.ts",
-    "src/server/service.ts",
+    "src/grpc/service.ts",
     "src/client/client.ts",
     "proto/kakeya/v1/runtime.proto",
     "test/integration/real-model.test.ts",
@@ -50,7 +50,7 @@ describe("the label needs-mac-m4", () => {
     expect(await did({ files: ["README.md", file], labelled: false })).toEqual(adds);
   });
 
-  test.each(["README.md", "src/bench/gates.ts", "src/engineering.md", "docs/src/kv/x.md", "test/kv/slab.test.ts"])(
+  test.each(["README.md", "src/report/gates.ts", "src/engineering.md", "docs/src/kv/x.md", "test/kv/slab.test.ts"])(
     "is not put on for %s",
     async (file) => expect(await did({ files: [file], labelled: false })).toEqual([]),
   );

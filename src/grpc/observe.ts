@@ -1,0 +1,23 @@
+import { ServerError, type ServerMiddleware, Status } from "nice-grpc";
+import type { Log } from "../host/log.ts";
+import type { Metrics } from "../host/metrics.ts";
+
+/** Counts, times and logs every call. Belongs outside the middleware that makes statuses of errors. */
+export function observingMiddleware(metrics: Metrics, log: Log, now: () => number): ServerMiddleware {
+  return async function* observe(call, context) {
+    const startedAtS = now();
+    let code = Status.OK;
+    try {
+      return yield* call.next(call.request, context);
+    } catch (error) {
+      code = error instanceof ServerError ? error.code : Status.UNKNOWN;
+      throw error;
+    } finally {
+      if (context.signal.aborted) code = Status.CANCELLED;
+      const method = call.method.path.slice(call.method.path.lastIndexOf("/") + 1);
+      const durationS = now() - startedAtS;
+      metrics.callEnded(method, Status[code], durationS);
+      log.debug("call", { method, code: Status[code], duration_s: durationS, peer: context.peer });
+    }
+  };
+}

@@ -1,0 +1,31 @@
+import { ServerError, type ServerMiddleware, Status } from "nice-grpc";
+import { EngineCrashed } from "../engine/engine.ts";
+import type { Log } from "../host/log.ts";
+import { SessionError, type SessionErrorKind } from "../session/errors.ts";
+
+const statusOfKind: Record<SessionErrorKind, Status> = {
+  "not-found": Status.NOT_FOUND,
+  "invalid-argument": Status.INVALID_ARGUMENT,
+  "invariant-violated": Status.FAILED_PRECONDITION,
+  "resource-exhausted": Status.RESOURCE_EXHAUSTED,
+};
+
+/** Says errors as gRPC statuses. What nobody foresaw is INTERNAL, and its stack goes to the log alone. */
+export function statusMiddleware(log: Log): ServerMiddleware {
+  return async function* errorsAsStatuses(call, context) {
+    try {
+      return yield* call.next(call.request, context);
+    } catch (error) {
+      if (error instanceof ServerError || (error instanceof Error && error.name === "AbortError")) throw error;
+      if (error instanceof SessionError) throw new ServerError(statusOfKind[error.kind], error.message);
+      if (error instanceof EngineCrashed) {
+        throw new ServerError(Status.INTERNAL, `${error.message}; its sessions are lost`);
+      }
+      log.error("call failed", {
+        path: call.method.path,
+        error: error instanceof Error ? (error.stack ?? error.message) : String(error),
+      });
+      throw new ServerError(Status.INTERNAL, "internal error; the server's log says more");
+    }
+  };
+}

@@ -1,0 +1,57 @@
+import { setLogger } from "@grpc/grpc-js";
+import type { EngineOptions } from "../engine/engine.ts";
+import { openEngine } from "../engine/open.ts";
+import { checkListening } from "../host/listening.ts";
+import type { Log } from "../host/log.ts";
+import { serveMetrics } from "../host/metrics-page.ts";
+import { defaultServerOptions, type ServerOptions } from "../host/options.ts";
+import { readyLine } from "../host/ready.ts";
+import { startServer } from "./server.ts";
+
+export interface RunOptions {
+  engine: EngineOptions;
+  server: Partial<ServerOptions>;
+  /** Port of /metrics on loopback; absent: none. */
+  metricsPort?: number;
+  version: string;
+  log: Log;
+  /** Receives the one line that says that the server answers. */
+  onReady: (line: string) => void;
+  /** Asks the server to stop. */
+  stop: AbortSignal;
+}
+
+/** Loads the model and serves it until told to stop. @throws EngineCrashed when the engine dies meanwhile. */
+export async function runServer(options: RunOptions): Promise<void> {
+  const { log, stop, version } = options;
+  // What it says as an error is one connection's, and known from the call's status.
+  const grpcMessage = (...words: unknown[]) => log.debug("grpc", { message: words.join(" ") });
+  setLogger({ error: grpcMessage, info: grpcMessage, debug: grpcMessage });
+
+  // Before the model, which may take minutes.
+  await checkListening({ ...defaultServerOptions, ...options.server });
+  const engine = await Promise.race([openEngine(options.engine), aborted(stop)]);
+  if (engine === undefined) return;
+  try {
+    const server = await startServer({ engine, version, log }, options.server);
+    const page =
+      options.metricsPort === undefined ? undefined : await serveMetrics(server.metrics.registry, options.metricsPort);
+    if (page !== undefined) log.info("metrics", { url: page.url });
+    options.onReady(readyLine({ engine: engine.info, address: server.address }));
+
+    await Promise.race([aborted(stop), aborted(server.crashed)]);
+    log.info("stopping", { sessions: server.store.activeCount });
+    await server.stop();
+    await page?.close();
+    if (server.crashed.aborted) throw server.crashed.reason;
+  } finally {
+    await engine.close();
+  }
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener("abort", () => resolve(), { once: true });
+  });
+}

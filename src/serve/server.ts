@@ -1,0 +1,113 @@
+import { randomBytes } from "node:crypto";
+import type { Server } from "nice-grpc";
+import { HealthState } from "nice-grpc-server-health";
+import type { Engine } from "../engine/engine.ts";
+import { RuntimeServiceDefinition } from "../gen/kakeya/v1/runtime.ts";
+import { createGrpcServer } from "../grpc/grpc-server.ts";
+import { runtimeService } from "../grpc/service.ts";
+import { trackCalls } from "../host/calls.ts";
+import { checkListening, listen } from "../host/listening.ts";
+import type { Log } from "../host/log.ts";
+import { Metrics } from "../host/metrics.ts";
+import { defaultServerOptions, type ServerOptions } from "../host/options.ts";
+import { sessionEvents } from "../host/session-events.ts";
+import { within } from "../host/within.ts";
+import { SessionStore } from "../session/store.ts";
+
+/** Time for the last `done` messages to leave once the grace period is over, in seconds. */
+const farewellS = 1;
+
+export interface RunningServer {
+  /** As clients dial it: host:port or unix:/path. */
+  readonly address: string;
+  readonly store: SessionStore;
+  readonly metrics: Metrics;
+  /** Aborts when the engine has died: the server can only be stopped. */
+  readonly crashed: AbortSignal;
+  /** Turns new calls away, lets those in flight end within the grace period, then ends them. */
+  stop(): Promise<void>;
+}
+
+export interface ServerParts {
+  engine: Engine;
+  /** Of this kakeya. */
+  version: string;
+  log: Log;
+}
+
+/**
+ * Serves `engine` until stopped. The engine stays the caller's to close.
+ *
+ * @throws Error when it can't listen, a TLS file can't be read, or others could reach it without a token.
+ */
+export async function startServer(parts: ServerParts, given: Partial<ServerOptions> = {}): Promise<RunningServer> {
+  const { engine, log, version } = parts;
+  const options = { ...defaultServerOptions, ...given };
+  const listening = await checkListening(options);
+
+  const metrics = new Metrics(monotonicS);
+  const crashed = new AbortController();
+  const store = new SessionStore(engine, {
+    ttlS: options.sessionTtlS,
+    maxWaitingCalls: options.maxWaitingCalls,
+    now: monotonicS,
+    newId: () => randomBytes(24).toString("base64url"),
+    events: sessionEvents(metrics, log, (error) => crashed.abort(error)),
+  });
+  const calls = trackCalls();
+  metrics.watch(store, () => calls.inFlight);
+  const health = HealthState();
+  health.setStatus("healthy", RuntimeServiceDefinition.fullName);
+  const stopping = new AbortController();
+
+  const service = runtimeService({
+    engine,
+    store,
+    metrics,
+    limits: { vocabSize: engine.info.vocabSize, maxAppendTokens: options.maxAppendTokens },
+    version,
+    stop: stopping.signal,
+    entropy: () => randomBytes(8).readBigUInt64LE(),
+    residentBytes: () => process.memoryUsage.rss(),
+    now: monotonicS,
+    startedAtS: monotonicS(),
+  });
+  const grpc = { service, health, calls, metrics, log, stop: stopping.signal, now: monotonicS };
+  const server = createGrpcServer(grpc, options);
+  const address = await listen(server, listening);
+  const sweep = setInterval(() => void store.evictIdle(), sweepEveryMs(options.sessionTtlS));
+  sweep.unref();
+
+  return {
+    address,
+    store,
+    metrics,
+    crashed: crashed.signal,
+    async stop() {
+      clearInterval(sweep);
+      health.setStatus("unhealthy");
+      health.setStatus("unhealthy", RuntimeServiceDefinition.fullName);
+      const idle = calls.drain();
+      await within(options.shutdownGraceS, idle);
+      stopping.abort();
+      await within(farewellS, idle);
+      await shutdown(server);
+      await store.endAll();
+    },
+  };
+}
+
+/** A peer that ignores GOAWAY would keep a polite shutdown waiting for ever. */
+async function shutdown(server: Server): Promise<void> {
+  await within(farewellS, server.shutdown());
+  server.forceShutdown();
+}
+
+/** Often enough that a session outlives its TTL by a quarter at most, seldom enough to cost nothing. */
+function sweepEveryMs(ttlS: number): number {
+  return Math.min(Math.max(ttlS / 4, 0.1), 30) * 1000;
+}
+
+function monotonicS(): number {
+  return performance.now() / 1000;
+}

@@ -1,0 +1,118 @@
+import { describe, expect, test } from "bun:test";
+import { aggregateV2 } from "../../src/report/aggregate.ts";
+import { agreement } from "../../src/report/figures.ts";
+import { judge } from "../../src/report/gates.ts";
+import { jsonText, recompute } from "../../src/report/recompute.ts";
+import type { ReportV2 } from "../../src/report/report.ts";
+import { readReport } from "../../src/report/report-file.ts";
+import { textTable } from "../../src/report/table.ts";
+import { reportOf, reprefilled, steady, withFailure, world } from "./series.ts";
+
+const realFile = `${import.meta.dir}/data/bench_session_4h_1780332893.json`;
+
+function ownReport(turns = withFailure(steady(60), 30)): ReportV2 {
+  const report = reportOf(turns, { agg: aggregateV2([], 0), gates: judge(turns, { world, rotation: 6 }) });
+  return { ...report, agg: aggregateV2(turns, report.duration_s) };
+}
+
+describe("differences", () => {
+  test("a file that tells the truth has none, of either schema", async () => {
+    expect(recompute("own.json", ownReport()).differences).toEqual([]);
+    const real = recompute("real.json", await readReport(realFile));
+    expect(real.differences).toEqual([]);
+    expect(agreement(real)).toBe("the file's own figures are the same to the last digit");
+  });
+
+  test("one altered turn shows in every figure that it moves", () => {
+    const report = ownReport(steady(20));
+    const [first, ...rest] = report.turns;
+    if (!first?.ok) throw new Error("the first turn failed");
+    const altered = { ...report, turns: [{ ...first, latency_s: 99 }, ...rest] };
+    const fields = recompute("a.json", altered).differences?.map(({ field }) => field);
+    expect(fields).toContain("agg.p95_latency_s");
+    expect(fields).toContain("agg.buckets_10min[0].p95_latency_s");
+    expect(fields).not.toContain("agg.n_turns");
+  });
+
+  test("a verdict someone changed by hand shows, with both readings", () => {
+    const report = ownReport();
+    const forged = {
+      ...report,
+      gates: { ...report.gates, errors: { ...report.gates.errors, verdict: "pass" as const } },
+    };
+    const run = recompute("forged.json", forged);
+    expect(run.differences).toEqual([{ field: "gates.errors.verdict", in_file: "pass", recomputed: "fail" }]);
+    expect(agreement(run)).toBe("the file's own figures differ in 1 place");
+    expect(textTable([run])).toContain('gates.errors.verdict: "pass" in the file, "fail" recomputed');
+  });
+
+  test("a figure the file lacks or has too many is null on the other side", () => {
+    const run = recompute("a.json", {
+      schema_version: 1,
+      kind: "bench_session_long_run",
+      turns: [],
+      agg: { n_turns: 0, extra: 1 } as { n_turns: number },
+    });
+    expect(run.differences).toContainEqual({ field: "agg.extra", in_file: 1, recomputed: null });
+    expect(run.differences).toContainEqual({ field: "agg.buckets_10min", in_file: null, recomputed: [] });
+    expect(textTable([run])).toContain("the file's own figures differ in");
+  });
+
+  test("a file without figures of its own has nothing to differ", () => {
+    const run = recompute("a.json", { schema_version: 1, kind: "bench_session_long_run", partial: true, turns: [] });
+    expect(run.differences).toBeNull();
+    expect(textTable([run])).toContain("no figures of its own to compare with");
+  });
+});
+
+describe("the table", () => {
+  test("of one run names the world, the figures and every gate's reason", () => {
+    const text = textTable([recompute("own.json", ownReport())]);
+    expect(text).toMatch(/^schema +2$/m);
+    expect(text).toMatch(/^model +kakeya-tiny$/m);
+    expect(text).toMatch(/^failed turns +1$/m);
+    expect(text).toMatch(/^latency p50 +1\.\d+ s$/m);
+    expect(text).toMatch(/^errors gate +fail$/m);
+    expect(text).toMatch(/^FAIL +errors: 1 of 60 turns failed/m);
+    expect(text).toMatch(/^PASS +work: /m);
+  });
+
+  test("of several runs has a column for each, under its file's name", async () => {
+    const runs = [
+      recompute("own.json", ownReport()),
+      recompute("control.json", ownReport(reprefilled(40))),
+      recompute("real.json", await readReport(realFile)),
+    ];
+    const text = textTable(runs);
+    expect(text).toMatch(/^ +own\.json +control\.json +real\.json$/m);
+    expect(text).toMatch(/^latency gate +pass +fail +pass$/m);
+    expect(text).toMatch(/^quantization +q8 +q8 +-$/m);
+  });
+
+  test("no control character of a report reaches the terminal", () => {
+    const report = ownReport();
+    const evil = { ...report, world: { ...world, model_id: "\u001b[2J\u0007tiny\r\n" } };
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what must not be there
+    expect(textTable([recompute("a.json", evil)])).not.toMatch(/[\u0000-\u0009\u000b-\u001f]/);
+  });
+
+  test("many differences are cut, and --json has them all", () => {
+    const report = ownReport();
+    const wrong = { ...report, agg: aggregateV2([], 0), gates: judge([], { world, rotation: 6 }) };
+    const run = recompute("a.json", wrong);
+    expect(textTable([run])).toMatch(/and \d+ more: see --json$/);
+    expect(JSON.parse(jsonText([run])).reports[0].differences).toEqual(run.differences);
+  });
+});
+
+test("JSON has the recomputed figures and gates under the report's own names", () => {
+  const { reports } = JSON.parse(jsonText([recompute("own.json", ownReport())]));
+  expect(reports).toHaveLength(1);
+  expect(reports[0]).toMatchObject({ file: "own.json", schema_version: 2, agg: { n_turns: 60, n_errors: 1 } });
+  expect(reports[0].gates.errors.verdict).toBe("fail");
+});
+
+test("the same file gives the same bytes", () => {
+  const text = () => textTable([recompute("own.json", ownReport())]);
+  expect(text()).toBe(text());
+});

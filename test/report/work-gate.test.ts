@@ -1,0 +1,77 @@
+import { expect, test } from "bun:test";
+import fc from "fast-check";
+import type { OkTurnV2 } from "../../src/report/report.ts";
+import { workGate } from "../../src/report/work-gate.ts";
+import { failed, ownTokens, reprefilled, steady, withFailure, withTurn } from "./series.ts";
+
+const turns = steady(30);
+
+/** The turns from `at` on, moved into a session of their own that starts from nothing. */
+function newSessionAt(at: number): OkTurnV2[] {
+  return turns.map((turn, i) => {
+    if (i < at) return turn;
+    const history = (i - at + 1) * ownTokens;
+    return { ...turn, session_index: 1, history_length: history, computed_token_total: history };
+  });
+}
+
+test("turns that compute just their own tokens pass", () => {
+  expect(workGate(turns)).toMatchObject({ verdict: "pass", numbers: { turns: 30, wrong_turns: 0, missing_turns: 0 } });
+});
+
+test("a counter off by one, on whatever turn and in either direction, fails", () => {
+  fc.assert(
+    fc.property(fc.nat(29), fc.constantFrom(-1, 1), (at, one) => {
+      const counter = (turns[at]?.computed_token_total ?? 0) + one;
+      const gate = workGate(withTurn(turns, at, { computed_token_total: counter }));
+      expect(gate.verdict).toBe("fail");
+      expect(gate.reason).toContain(`${ownTokens + one} tokens were computed instead of ${ownTokens}`);
+    }),
+  );
+});
+
+test("a counter that is off by one from some turn on fails once", () => {
+  const shifted = turns.map((turn, i) => ({ ...turn, computed_token_total: (i + 1) * ownTokens + (i < 9 ? 0 : 1) }));
+  expect(workGate(shifted)).toMatchObject({ verdict: "fail", numbers: { wrong_turns: 1 } });
+});
+
+test("a history that grows by other than the turn's tokens fails", () => {
+  const gate = workGate(withTurn(turns, 29, { history_length: 30 * ownTokens + 5 }));
+  expect(gate.verdict).toBe("fail");
+  expect(gate.reason).toContain(`the history grew by ${ownTokens + 5} tokens instead of ${ownTokens}`);
+});
+
+test("the negative control, a whole history in a new session each turn, fails", () => {
+  expect(workGate(reprefilled(30))).toMatchObject({ verdict: "fail", numbers: { wrong_turns: 29 } });
+});
+
+test("a new session that starts from nothing passes", () => {
+  expect(workGate(newSessionAt(12)).verdict).toBe("pass");
+});
+
+test("after a failed turn the counter must grow by what the history did", () => {
+  expect(workGate(withFailure(turns, 10)).verdict).toBe("pass");
+  const lost = withFailure(withTurn(turns, 11, { computed_token_total: 12 * ownTokens + 1 }), 10);
+  expect(workGate(lost).verdict).toBe("fail");
+});
+
+test("a session whose first turn failed is judged from its second on", () => {
+  const reopened = newSessionAt(12).map((turn, i) => (i === 12 ? failed(turn) : turn));
+  expect(workGate(reopened).verdict).toBe("pass");
+});
+
+test("a missing counter is inconclusive, unless another turn is wrong", () => {
+  const missing = withTurn(turns, 5, { computed_token_total: null });
+  expect(workGate(missing)).toMatchObject({ verdict: "inconclusive", numbers: { missing_turns: 1, wrong_turns: 0 } });
+  expect(workGate(withTurn(missing, 20, { computed_token_total: 1 })).verdict).toBe("fail");
+  expect(workGate(turns.map(({ computed_token_total, ...turn }) => turn)).verdict).toBe("inconclusive");
+});
+
+test("zeros fail", () => {
+  expect(workGate(turns.map((turn) => ({ ...turn, computed_token_total: 0 }))).verdict).toBe("fail");
+});
+
+test("no turn, or none that succeeded, is inconclusive", () => {
+  expect(workGate([]).verdict).toBe("inconclusive");
+  expect(workGate(turns.map(failed)).verdict).toBe("inconclusive");
+});

@@ -1,0 +1,199 @@
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { Channel, ChannelCredentials } from "@grpc/grpc-js";
+import { createClient } from "nice-grpc";
+import { HealthDefinition } from "nice-grpc-server-health";
+import type { Engine } from "../../src/engine/engine.ts";
+import { createLog } from "../../src/host/log.ts";
+import { type MetricsPage, serveMetrics } from "../../src/host/metrics-page.ts";
+import { rejection } from "../rejection.ts";
+import { type Serving, serving, testEngine } from "./serving.ts";
+import { dial, statusOf, stream } from "./wire.ts";
+
+let engine: Engine;
+beforeAll(async () => {
+  engine = await testEngine({ capacity: 2 });
+});
+afterAll(() => engine.close());
+
+describe("metrics", () => {
+  /** Each sample's line, by its name and labels. */
+  async function scrape(page: MetricsPage): Promise<Map<string, number>> {
+    const lines = (await (await fetch(page.url)).text()).split("\n").filter((line) => line !== "" && line[0] !== "#");
+    return new Map(lines.map((line) => [line.slice(0, line.lastIndexOf(" ")), Number(line.split(" ").at(-1))]));
+  }
+
+  async function measured(use: (server: Serving, page: MetricsPage) => Promise<void>): Promise<Map<string, number>> {
+    await using server = await serving({ engine });
+    const page = await serveMetrics(server.server.metrics.registry, 0);
+    await use(server, page);
+    const samples = await scrape(page);
+    await page.close();
+    return samples;
+  }
+
+  test("count sessions, tokens, calls and latencies", async () => {
+    const samples = await measured(async (server) => {
+      const client = server.connect();
+      const session = await client.createSession();
+      await session.append(Array.from({ length: 100 }, (_, i) => i));
+      await Array.fromAsync(session.generate({ maxTokens: 5 }));
+      await (await client.createSession()).close();
+      await client.createSession();
+      await client.createSession();
+      const another = await client.createSession();
+      await another.append([1, 2, 3]);
+      await rejection(session.info());
+    });
+    expect(Object.fromEntries(samples)).toMatchObject({
+      session_active: 2,
+      session_capacity: 2,
+      'session_total{outcome="closed"}': 1,
+      'session_total{outcome="evicted"}': 2,
+      'session_evicted_total{reason="capacity"}': 2,
+      'session_evicted_total{reason="idle"}': 0,
+      'cache_invariant_violations_total{kind="inv1"}': 0,
+      'cache_invariant_violations_total{kind="inv2"}': 0,
+      session_history_tokens: 3,
+      session_kv_live_bytes: 3 * engine.info.kvBytesPerToken,
+      prompt_tokens_total: 103,
+      generation_tokens_total: 5,
+      'request_success_total{finished_reason="length"}': 1,
+      generate_prefill_tokens_sum: 103,
+      generate_prefill_tokens_count: 2,
+      generate_prefill_duration_seconds_count: 2,
+      time_to_first_token_seconds_count: 1,
+      inter_token_latency_seconds_count: 4,
+      num_requests_running: 0,
+      num_requests_waiting: 0,
+      'grpc_server_handled_total{grpc_method="CreateSession",grpc_code="OK"}': 5,
+      'grpc_server_handled_total{grpc_method="GetSessionInfo",grpc_code="NOT_FOUND"}': 1,
+      'grpc_server_handled_total{grpc_method="Generate",grpc_code="OK"}': 1,
+    });
+    expect(samples.get("process_resident_memory_bytes")).toBeGreaterThan(10_000_000);
+  });
+
+  test("show what runs and what waits at this moment", async () => {
+    await measured(async (server, page) => {
+      const session = await server.connect().createSession();
+      await session.append([1]);
+      const ids = session.generate({ maxTokens: 100_000 });
+      await ids.next();
+      const waiting = session.append([1]);
+      await Bun.sleep(20);
+      const samples = await scrape(page);
+      expect(samples.get("num_requests_running")).toBe(2);
+      expect(samples.get("num_requests_waiting")).toBeGreaterThanOrEqual(1);
+      await ids.return();
+      await waiting;
+    });
+  });
+
+  test("count a violated invariant by its kind", async () => {
+    const samples = await measured(async (server) => {
+      using wire = dial(server.address);
+      const { sessionId } = await wire.rpc.createSession({});
+      await wire.rpc.appendTokens({ sessionId, tokenIds: [1, 2, 3] });
+      const [session] = server.server.store.sessions;
+      await engine.corrupt(session?.slab ?? 0);
+      expect(await statusOf(stream(wire.rpc, { sessionId, maxTokens: 1 }))).toBe("FAILED_PRECONDITION");
+      expect(await statusOf(wire.rpc.getSessionInfo({ sessionId }))).toBe("NOT_FOUND");
+      expect(server.logged.some((line) => line.includes("INV-1 violated"))).toBe(true);
+    });
+    expect(samples.get('cache_invariant_violations_total{kind="inv1"}')).toBe(1);
+    expect(samples.get('session_total{outcome="violated"}')).toBe(1);
+  });
+
+  test("are one page, on a port of their own", async () => {
+    await using server = await serving({ engine });
+    const page = await serveMetrics(server.server.metrics.registry, 0);
+    const { status, headers } = await fetch(page.url);
+    expect(status).toBe(200);
+    expect(headers.get("content-type")).toContain("version=0.0.4");
+    expect((await fetch(new URL("/", page.url))).status).toBe(404);
+    expect((await fetch(page.url, { method: "POST" })).status).toBe(404);
+    const taken = Number(new URL(page.url).port);
+    expect((await rejection(serveMetrics(server.server.metrics.registry, taken))).message).toContain(
+      `--metrics-port ${taken}: `,
+    );
+    await page.close();
+  });
+});
+
+describe("health", () => {
+  const service = "kakeya.v1.RuntimeService";
+
+  test("answers for the server and the service, also without the token, and changes while it drains", async () => {
+    const server = await serving({ engine, token: "secret", shutdownGraceS: 10 });
+    const channel = new Channel(server.address, ChannelCredentials.createInsecure(), {});
+    const health = createClient(HealthDefinition, channel);
+    const serves = (status: number) => ({ status });
+    expect(await health.check({ service: "" })).toEqual(serves(1));
+    expect(await health.check({ service })).toEqual(serves(1));
+    expect(await statusOf(health.check({ service: "nope" }))).toBe("NOT_FOUND");
+
+    const client = server.connect({ token: "secret" });
+    const session = await client.createSession();
+    await session.append([1]);
+    const ids = session.generate({ maxTokens: 100_000 });
+    await ids.next();
+    const seen: number[] = [];
+    const watching = statusOf(
+      (async () => {
+        for await (const { status } of health.watch({ service })) seen.push(status);
+      })(),
+    );
+    await Bun.sleep(20);
+    const stopped = server.server.stop();
+    await Bun.sleep(20);
+    expect(await health.check({ service: "" })).toEqual(serves(2));
+    expect(await health.check({ service })).toEqual(serves(2));
+    await ids.return();
+    await stopped;
+    expect(await watching).toBe("UNAVAILABLE");
+    expect(seen).toEqual([1, 2]);
+    channel.close();
+    await server[Symbol.asyncDispose]();
+  });
+});
+
+describe("the log", () => {
+  const lines = (format: "text" | "json", level: "info" | "error") => {
+    const written: string[] = [];
+    const now = () => new Date("2026-01-02T03:04:05.678Z");
+    const log = createLog({ format, level, now, write: (line) => written.push(line) });
+    log.debug("a detail");
+    log.info("it happened", { name: 'with "quotes"\n', count: 2, missing: undefined });
+    log.error("it broke");
+    return written.join("");
+  };
+
+  test("is one line a message, at or above its level", () => {
+    expect(lines("text", "info")).toBe(
+      '2026-01-02T03:04:05.678Z info it happened name="with \\"quotes\\"\\n" count=2\n2026-01-02T03:04:05.678Z error it broke\n',
+    );
+    expect(lines("text", "error")).toBe("2026-01-02T03:04:05.678Z error it broke\n");
+  });
+
+  test("is JSON when asked for", () => {
+    expect(
+      lines("json", "info")
+        .trim()
+        .split("\n")
+        .map((line) => JSON.parse(line)),
+    ).toEqual([
+      { time: "2026-01-02T03:04:05.678Z", level: "info", message: "it happened", name: 'with "quotes"\n', count: 2 },
+      { time: "2026-01-02T03:04:05.678Z", level: "error", message: "it broke" },
+    ]);
+  });
+
+  test("holds every call at level debug, without token or session id", async () => {
+    await using server = await serving({ engine, token: "s3cret" });
+    const session = await server.connect({ token: "s3cret" }).createSession();
+    await rejection(server.connect({ token: "wr0ng" }).runtimeInfo());
+    await session.close();
+    const log = server.logged.join("");
+    expect(log).toMatch(/debug call method="CloseSession" code="OK" duration_s=[\d.]+ peer="127.0.0.1:\d+"/);
+    expect(log).toContain('code="UNAUTHENTICATED"');
+    for (const secret of ["s3cret", "wr0ng", session.id]) expect(log).not.toContain(secret);
+  });
+});

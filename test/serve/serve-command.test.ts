@@ -1,0 +1,180 @@
+import { expect, test } from "bun:test";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Client, Unavailable } from "../../src/client/index.ts";
+import { addressIn, readyLine } from "../../src/host/ready.ts";
+import { rejection } from "../rejection.ts";
+
+const main = join(import.meta.dir, "../../src/main.ts");
+
+interface Served extends AsyncDisposable {
+  address: string;
+  readyLine: string;
+  process: Bun.Subprocess<"pipe", "pipe", "pipe">;
+  /** Everything on stdout after the ready line, once the process has ended. */
+  restOfStdout(): Promise<string>;
+  stderr(): Promise<string>;
+}
+
+/** `kakeya serve` in a process of its own, on a free port, when it is ready. */
+async function serve(...flags: string[]): Promise<Served> {
+  const process_ = Bun.spawn([process.execPath, main, "serve", "--bind", "127.0.0.1:0", ...flags], {
+    stdin: "pipe",
+    stdout: "pipe",
+    stderr: "pipe",
+  });
+  const stdout = process_.stdout.pipeThrough(new TextDecoderStream()).getReader();
+  const stderr = new Response(process_.stderr).text();
+  let text = "";
+  while (!text.includes("\n")) {
+    const { done, value } = await stdout.read();
+    if (done) throw new Error(`serve ended before it was ready: ${await stderr}`);
+    text += value;
+  }
+  const line = text.slice(0, text.indexOf("\n"));
+  const address = addressIn(line);
+  if (address === undefined) throw new Error(`no address in ${line}`);
+  return {
+    address,
+    readyLine: line,
+    process: process_,
+    async restOfStdout() {
+      let rest = text.slice(line.length + 1);
+      for (let chunk = await stdout.read(); !chunk.done; chunk = await stdout.read()) rest += chunk.value;
+      return rest;
+    },
+    stderr: () => stderr,
+    async [Symbol.asyncDispose]() {
+      process_.kill("SIGKILL");
+      await process_.exited;
+    },
+  };
+}
+
+test("it says on one line what it serves and where, and nothing else on stdout", async () => {
+  await using server = await serve();
+  expect(server.readyLine).toMatch(
+    /^kakeya serves kakeya-tiny q8 at 127\.0\.0\.1:\d+ \| .*4\+64 tokens, 208896 KV bytes/,
+  );
+  using client = new Client(server.address);
+  expect((await client.runtimeInfo()).modelId).toBe("kakeya-tiny");
+  server.process.kill("SIGTERM");
+  expect(await server.process.exited).toBe(0);
+  expect(await server.restOfStdout()).toBe("");
+});
+
+test("its address can be read back from its line, whatever the model's name", () => {
+  const engine = { quantization: "q8", sink: 4, window: 64, kvBytesPerToken: 3072, capacity: 4 } as const;
+  for (const modelId of ["kakeya-tiny", "Qwen/Qwen3-0.6B", "a model at home | odd"]) {
+    for (const address of ["127.0.0.1:50051", "[::1]:1", "unix:/tmp/k.sock"]) {
+      expect(addressIn(readyLine({ engine: { ...engine, modelId }, address }))).toBe(address);
+    }
+  }
+  expect(addressIn("something else")).toBeUndefined();
+});
+
+for (const signal of ["SIGTERM", "SIGINT"] as const) {
+  test(`${signal}: a stream in flight finishes within the grace period, new calls are turned away, exit code 0`, async () => {
+    await using server = await serve("--shutdown-grace", "10s");
+    using client = new Client(server.address);
+    const session = await client.createSession();
+    await session.append([1, 2, 3]);
+    const stream = session.generate({ maxTokens: 50 });
+    await stream.next();
+    server.process.kill(signal);
+    await Bun.sleep(30);
+    expect(await rejection(client.createSession())).toBeInstanceOf(Unavailable);
+    expect(await Array.fromAsync(stream)).toHaveLength(49);
+    expect(session.lastResult?.stopReason).toBe("max-tokens");
+    expect(await server.process.exited).toBe(0);
+  });
+}
+
+test("a stream that outlasts the grace period ends with done CANCELLED, and the exit code is 0", async () => {
+  await using server = await serve("--shutdown-grace", "100ms");
+  using client = new Client(server.address);
+  const session = await client.createSession();
+  await session.append([1, 2, 3]);
+  const stream = session.generate({ maxTokens: 2 ** 32 - 1 });
+  await stream.next();
+  server.process.kill("SIGTERM");
+  const ids = await Array.fromAsync(stream);
+  expect(session.lastResult).toMatchObject({ stopReason: "cancelled", generatedTokens: ids.length + 1 });
+  expect(await server.process.exited).toBe(0);
+});
+
+test("a second signal ends it at once", async () => {
+  await using server = await serve("--shutdown-grace", "1h");
+  using client = new Client(server.address);
+  const session = await client.createSession();
+  await session.append([1, 2, 3]);
+  const stream = session.generate({ maxTokens: 2 ** 32 - 1 });
+  await stream.next();
+  server.process.kill("SIGTERM");
+  await Bun.sleep(100);
+  expect(server.process.exitCode).toBeNull();
+  server.process.kill("SIGTERM");
+  expect(await server.process.exited).toBe(143);
+});
+
+test("a reader that never reads doesn't hold up the end", async () => {
+  await using server = await serve("--shutdown-grace", "0");
+  using client = new Client(server.address);
+  const session = await client.createSession();
+  await session.append([1, 2, 3]);
+  await session.generate({ maxTokens: 2 ** 32 - 1 }).next();
+  server.process.kill("SIGTERM");
+  expect(await server.process.exited).toBe(0);
+}, 10_000);
+
+test("with --stop-with-stdin it ends when its standard input does", async () => {
+  await using server = await serve("--stop-with-stdin");
+  server.process.stdin.end();
+  expect(await server.process.exited).toBe(0);
+});
+
+test("the token comes from the option, a file or the environment, and never shows in the log", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "kakeya-token-"));
+  await Bun.write(join(folder, "token"), "from-a-file\n");
+  await using server = await serve("--token-file", join(folder, "token"), "--log-level", "debug");
+  using client = new Client(server.address, { token: "from-a-file" });
+  expect((await client.runtimeInfo()).modelId).toBe("kakeya-tiny");
+  server.process.kill("SIGTERM");
+  expect(await server.stderr()).not.toContain("from-a-file");
+  rmSync(folder, { recursive: true });
+});
+
+test("logs are JSON lines when asked for, and name sessions by no more than the start of their ids", async () => {
+  await using server = await serve("--log-format", "json", "--log-level", "debug", "--metrics-port", "0");
+  using client = new Client(server.address);
+  const session = await client.createSession({ label: "a label" });
+  await session.append([1]);
+  await session.close();
+  server.process.kill("SIGTERM");
+  const log = await server.stderr();
+  const lines = log
+    .trim()
+    .split("\n")
+    .map((line) => JSON.parse(line));
+  expect(lines.map(({ message }) => message)).toEqual(
+    expect.arrayContaining(["metrics", "session created", "session ended", "call", "stopping"]),
+  );
+  expect(lines.find(({ message }) => message === "session created").label).toBe("a label");
+  expect(log).not.toContain(session.id);
+});
+
+test.each([
+  [["--quant", "q5"], 2, /quant/],
+  [["--capacity", "0"], 2, /--capacity must be an integer from 1/],
+  [["--session-ttl", "soon"], 2, /--session-ttl must be a duration/],
+  [["--tls-cert", "x.pem"], 2, /both --tls-cert and --tls-key/],
+  [["--bind", "0.0.0.0:0"], 1, /lets other machines in/],
+  [["--model", "/nowhere"], 1, /nowhere/],
+  [["--token-file", "/nowhere"], 1, /--token-file \/nowhere: ENOENT/],
+])("serve %p exits with code %i and says why", async (flags, code, message) => {
+  const child = Bun.spawn([process.execPath, main, "serve", ...flags], { stdout: "pipe", stderr: "pipe" });
+  expect(await child.exited).toBe(code);
+  expect(await new Response(child.stderr).text()).toMatch(message);
+  expect(await new Response(child.stdout).text()).toBe("");
+});
