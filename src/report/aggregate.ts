@@ -24,7 +24,7 @@ export function aggregateV1(turns: readonly Turn[], durationS: number | null): A
   const kv = spread(ok, (turn) => turn.kv_live_bytes);
   const driftS = latencyDrift(ok);
   return {
-    n_turns: turns.length,
+    n_turns: ok.length,
     n_errors: turns.length - ok.length,
     duration_s: durationS,
     p50_latency_s: latency.p50,

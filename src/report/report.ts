@@ -157,6 +157,7 @@ export interface FailedTurnV2 extends FailedTurnV1, TurnPlaceV2 {}
 
 /** Every figure of schema 1, recomputable from `turns` and `duration_s`. */
 export interface AggV1 {
+  /** Successful turns; a failed one counts in n_errors alone. */
   n_turns: number;
   n_errors: number;
   duration_s: number | null;

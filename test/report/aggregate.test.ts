@@ -2,6 +2,7 @@ import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { aggregate, aggregateV1, aggregateV2 } from "../../src/report/aggregate.ts";
 import { judge } from "../../src/report/gates.ts";
+import type { OkTurnV1, TurnV1 } from "../../src/report/report.ts";
 import { readReport } from "../../src/report/report-file.ts";
 import { failed, reportOf, slowed, steady, withFailure, withTurn, world } from "./series.ts";
 
@@ -31,10 +32,10 @@ describe("schema 1", () => {
     });
   });
 
-  test("failed turns count, and are in no figure", () => {
+  test("failed turns count as errors alone, and are in no figure", () => {
     const turns = steady(20, { noise: 0 });
     const agg = aggregateV1([...turns.map(failed), ...turns], 1200);
-    expect(agg).toMatchObject({ n_turns: 40, n_errors: 20, duration_s: 1200, p50_latency_s: 1.8 });
+    expect(agg).toMatchObject({ n_turns: 20, n_errors: 20, duration_s: 1200, p50_latency_s: 1.8 });
     expect(agg.buckets_10min).toHaveLength(1);
   });
 
@@ -86,6 +87,79 @@ describe("schema 1", () => {
   });
 });
 
+describe("schema 1, read literally", () => {
+  const seconds = fc.double({ noNaN: true, min: 0, max: 1e4 });
+  const turn: fc.Arbitrary<TurnV1> = fc.oneof(
+    fc.record({
+      ok: fc.constant(true as const),
+      t_relative_s: seconds,
+      latency_s: seconds,
+      kv_live_bytes: fc.option(fc.nat()),
+      history_length: fc.nat(),
+      n_emitted: fc.nat(),
+      user_message_tokens: fc.nat(),
+    }),
+    fc.record({
+      ok: fc.constant(false as const),
+      t_relative_s: seconds,
+      error_class: fc.string(),
+      error_str: fc.string(),
+    }),
+  );
+
+  /** The definitions word by word, as the writers of schema 1 computed them. */
+  function literally(turns: readonly TurnV1[]) {
+    const ok = turns.filter((turn) => turn.ok);
+    const known = (of: readonly OkTurnV1[]) =>
+      of.map((turn) => turn.kv_live_bytes).filter((v) => typeof v === "number");
+    const rank = (values: number[], p: number) => {
+      const sorted = values.toSorted((a, b) => a - b);
+      const at = p * (sorted.length - 1);
+      const [low, high] = [sorted[Math.floor(at)], sorted[Math.ceil(at)]];
+      return low === undefined || high === undefined ? null : low + (high - low) * (at - Math.floor(at));
+    };
+    const latencies = (of: readonly OkTurnV1[]) => of.map((turn) => turn.latency_s);
+    const mean = (values: number[]) =>
+      values.length === 0 ? null : values.toSorted((a, b) => a - b).reduce((sum, v) => sum + v, 0) / values.length;
+    const kv = known(ok);
+    const drift =
+      ok.length < 10 ? null : (rank(latencies(ok.slice(-5)), 0.5) ?? 0) - (rank(latencies(ok.slice(0, 5)), 0.5) ?? 0);
+    const indices = [...new Set(ok.map((turn) => Math.floor(turn.t_relative_s / 600)))].sort((a, b) => a - b);
+    return {
+      n_turns: ok.length,
+      n_errors: turns.length - ok.length,
+      duration_s: 9,
+      p50_latency_s: rank(latencies(ok), 0.5),
+      p95_latency_s: rank(latencies(ok), 0.95),
+      min_kv_live_bytes: kv.length === 0 ? null : Math.min(...kv),
+      mean_kv_live_bytes: mean(kv),
+      max_kv_live_bytes: kv.length === 0 ? null : Math.max(...kv),
+      kv_bounded: kv.length < 2 ? null : (Math.max(...kv) - Math.min(...kv)) / Math.max(Math.min(...kv), 1) < 0.1,
+      prefill_bounded: drift === null ? null : drift <= 5,
+      latency_drift_p50_s: drift,
+      buckets_10min: indices.map((index) => {
+        const within = ok.filter((turn) => Math.floor(turn.t_relative_s / 600) === index);
+        return {
+          bucket_index: index,
+          n_turns: within.length,
+          p50_latency_s: rank(latencies(within), 0.5),
+          p95_latency_s: rank(latencies(within), 0.95),
+          mean_kv_live_bytes: mean(known(within)),
+        };
+      }),
+    };
+  }
+
+  test("whatever the turns, failed ones among them: every figure is as defined", () => {
+    fc.assert(
+      fc.property(fc.array(turn, { maxLength: 60 }), (turns) => {
+        expect<unknown>(aggregateV1(turns, 9)).toEqual(literally(turns));
+      }),
+      { seed: 20260102 },
+    );
+  });
+});
+
 describe("schema 2", () => {
   test("adds what its turns say beyond schema 1", () => {
     const turns = steady(30, { noise: 0 });
@@ -112,7 +186,7 @@ describe("schema 2", () => {
 
   test("a run without any success has counts and nulls", () => {
     const agg = aggregateV2(steady(3).map(failed), 90);
-    expect(agg).toMatchObject({ n_turns: 3, n_errors: 3, n_sessions: 1, n_emitted_total: 0 });
+    expect(agg).toMatchObject({ n_turns: 0, n_errors: 3, n_sessions: 1, n_emitted_total: 0 });
     expect(agg).toMatchObject({ final_history_length: null, p50_ttft_s: null, max_response_s: null });
     expect(agg).toMatchObject({ max_itl_s: null, min_server_rss_bytes: null, max_server_rss_bytes: null });
   });
