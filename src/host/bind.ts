@@ -1,5 +1,4 @@
-import { unlink } from "node:fs/promises";
-import { connect, isIP } from "node:net";
+import { isIP } from "node:net";
 
 /** Where a server listens. */
 export type Bind = { kind: "tcp"; host: string; port: number } | { kind: "unix"; path: string };
@@ -30,16 +29,4 @@ export function addressOf(bind: Bind): string {
 export function isLocal(bind: Bind): boolean {
   if (bind.kind === "unix") return true;
   return bind.host === "localhost" || bind.host === "::1" || (isIP(bind.host) === 4 && bind.host.startsWith("127."));
-}
-
-/** Removes the socket that a killed server left behind; one that answers stays. */
-export async function removeStaleSocket(path: string): Promise<void> {
-  const code = await new Promise<string | undefined>((resolve) => {
-    const probe = connect(path, () => {
-      probe.destroy();
-      resolve(undefined);
-    });
-    probe.on("error", (error: NodeJS.ErrnoException) => resolve(error.code));
-  });
-  if (code === "ECONNREFUSED") await unlink(path);
 }

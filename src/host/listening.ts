@@ -1,8 +1,9 @@
 import type { ServerCredentials } from "@grpc/grpc-js";
 import type { Server } from "nice-grpc";
-import { addressOf, type Bind, isLocal, parseBind, removeStaleSocket } from "./bind.ts";
+import { addressOf, type Bind, isLocal, parseBind } from "./bind.ts";
 import type { ServerOptions } from "./options.ts";
 import { serverCredentials } from "./tls.ts";
+import { removeStaleSocket, requireSocketPath } from "./unix-socket.ts";
 
 /** Where to listen, and with which certificates. */
 export interface Listening {
@@ -18,6 +19,7 @@ export async function checkListening(options: ServerOptions): Promise<Listening>
       `--bind ${options.bind} lets other machines in: set a token (--token, --token-file or KAKEYA_TOKEN), or bind 127.0.0.1`,
     );
   }
+  if (bind.kind === "unix") await requireSocketPath(bind.path);
   return { bind, credentials: await serverCredentials(options.tls) };
 }
 
