@@ -9,6 +9,7 @@ interface Resident extends Slab {
   computedTokens: number;
   /** The argmax of the slab's last logits. */
   best: number;
+  finite: boolean;
 }
 
 /** The engine inside its worker: slabs and tokens, one call after the other. */
@@ -26,7 +27,7 @@ export class EngineCore {
 
   createSlab(): SlabId {
     const { id, place } = this.#pool.create();
-    this.#slabs.set(id, { ...this.memory.create(place), computedTokens: 0, best: -1 });
+    this.#slabs.set(id, { ...this.memory.create(place), computedTokens: 0, best: -1, finite: true });
     return id;
   }
 
@@ -108,7 +109,11 @@ export class EngineCore {
   #commit(slab: Resident, place: number, rows: ChunkRows, best: number | undefined): void {
     this.memory.commit(slab, place, rows);
     slab.computedTokens += rows.count;
-    if (best !== undefined) slab.best = best;
+    if (best === undefined) return;
+    slab.best = best;
+    // What is no number in a layer makes all logits none, and one that is none from the start is refused at load; so
+    // the best one speaks for all.
+    slab.finite = Number.isFinite(this.decoder.logitsOf(place)[best]);
   }
 
   #describe(slab: Resident): SlabState {
@@ -121,6 +126,7 @@ export class EngineCore {
       maxRows: Math.max(...counts),
       liveBytes: rows * kvHeads * headDim * Float32Array.BYTES_PER_ELEMENT * 2,
       computedTokens: slab.computedTokens,
+      finite: slab.finite,
     };
   }
 }

@@ -1,4 +1,5 @@
 import type { ModelConfig } from "../checkpoint/config.ts";
+import { ModelError } from "../checkpoint/model-error.ts";
 import { logitsOutput, slabNames } from "../graph/graph.ts";
 import { block } from "../kv/geometry.ts";
 import type { SlabMemory } from "../kv/slab.ts";
@@ -8,6 +9,16 @@ import { sessionOptions } from "../ort/session-options.ts";
 import type { Embedding } from "./embedding.ts";
 import { givesSameBits } from "./exactness.ts";
 import { type Chunk, NewRowMemory, type NewRows, StepOperands } from "./step-operands.ts";
+
+/** The model computes no numbers: its weights, or the engine file that holds them, are damaged. */
+export class NotFinite extends ModelError {
+  override name = "NotFinite";
+
+  constructor(modelPath: string) {
+    const remedy = "The checkpoint is damaged, or made for another configuration; download it again";
+    super(modelPath, "computes logits that are not finite numbers", remedy);
+  }
+}
 
 export interface StepResult {
   rows: NewRows;
@@ -56,6 +67,7 @@ export class Decoder {
       decoder.#minRows = 2;
       decoder.#exact = await givesSameBits(decoder, memory);
     }
+    if (!decoder.logitsOf(0).every(Number.isFinite)) throw new NotFinite(modelPath);
     return decoder;
   }
 

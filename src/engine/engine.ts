@@ -48,6 +48,8 @@ export interface SlabState {
   liveBytes: number;
   /** Every token the engine ever ran for this slab. */
   computedTokens: number;
+  /** Whether its last logits are finite numbers; if not, no id can be chosen from them. */
+  finite: boolean;
 }
 
 /** Greedy when `temperature` is 0. The random number is a function of (seed, position) alone. */

@@ -4,6 +4,8 @@ import type { Sampling } from "./engine.ts";
  * Picks a token id from `logits` [vocab] with temperature (above 0), top-k and top-p (nucleus, arXiv 1904.09751), in
  * that order. The random number is a function of the seed and the position alone, so a history and a seed always give
  * the same id. Among equal logits the lower id comes first.
+ *
+ * @throws RangeError when a logit is NaN or the largest is infinite
  */
 export function sample(logits: Float32Array, sampling: Sampling, position: number): number {
   const scaled = new Scaled(logits, sampling.temperature);
@@ -47,6 +49,7 @@ class Scaled {
   ) {
     let top = Number.NEGATIVE_INFINITY;
     for (let id = 0; id < logits.length; id++) top = Math.max(top, logits[id] ?? top);
+    if (!Number.isFinite(top)) throw new RangeError(`the largest logit is ${top}: no id can be chosen`);
     this.#top = top;
   }
 

@@ -1,7 +1,7 @@
 import { ServerError, type ServerMiddleware, Status } from "nice-grpc";
 import { EngineCrashed } from "../engine/engine.ts";
 import type { Log } from "../host/log.ts";
-import { SessionError, type SessionErrorKind } from "../session/errors.ts";
+import { LogitsNotFinite, SessionError, type SessionErrorKind } from "../session/errors.ts";
 
 const statusOfKind: Record<SessionErrorKind, Status> = {
   "not-found": Status.NOT_FOUND,
@@ -20,6 +20,10 @@ export function statusMiddleware(log: Log): ServerMiddleware {
       if (error instanceof SessionError) throw new ServerError(statusOfKind[error.kind], error.message);
       if (error instanceof EngineCrashed) {
         throw new ServerError(Status.INTERNAL, `${error.message}; its sessions are lost`);
+      }
+      if (error instanceof LogitsNotFinite) {
+        log.error("call failed", { path: call.method.path, error: error.message });
+        throw new ServerError(Status.INTERNAL, error.message);
       }
       log.error("call failed", {
         path: call.method.path,

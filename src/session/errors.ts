@@ -28,6 +28,18 @@ export class InvariantViolated extends SessionError {
   }
 }
 
+/** The engine computed no numbers for a session: nothing can follow in it. */
+export class LogitsNotFinite extends Error {
+  override name = "LogitsNotFinite";
+
+  constructor() {
+    super(
+      "the model computed logits that are not finite numbers; the session is gone. When it happens again, the " +
+        "model's files or this machine's memory are damaged",
+    );
+  }
+}
+
 export function sessionNotFound(id: string): SessionError {
   const shown = id.length > 64 ? `${id.slice(0, 64)}... (${id.length} characters)` : id;
   return new SessionError("not-found", `no session "${shown}": it is unknown, closed or evicted; create another one`);

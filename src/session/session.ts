@@ -1,5 +1,5 @@
 import type { Engine, Sampling, SlabId, SlabState } from "../engine/engine.ts";
-import { InvariantViolated, SessionError, sessionNotFound } from "./errors.ts";
+import { InvariantViolated, LogitsNotFinite, SessionError, sessionNotFound } from "./errors.ts";
 import { violationOf } from "./invariants.ts";
 import type { Scheduler } from "./scheduler.ts";
 import { Turns } from "./turns.ts";
@@ -45,7 +45,8 @@ export interface SessionHost {
  * One client's stream of tokens: counts its history, and owns one slab of the engine that caches it.
  * It keeps no ids: nothing in it grows.
  *
- * Every call throws SessionError; InvariantViolated means that the slab must be freed and the session forgotten.
+ * Every call throws SessionError; after InvariantViolated, or an error of another class, the slab must be freed and the
+ * session forgotten.
  */
 export class Session {
   #historyTokens = 0;
@@ -204,6 +205,7 @@ export class Session {
     if (violation !== undefined) throw new InvariantViolated(violation);
     this.#historyTokens += ran;
     this.#liveBytes = state.liveBytes;
+    if (!state.finite) throw new LogitsNotFinite();
     if (ran > 0) this.#touch();
   }
 

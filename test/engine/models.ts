@@ -25,11 +25,21 @@ export function modelDir(name: string): string {
   return dir;
 }
 
+interface CoreOptions {
+  quantization?: Quantization;
+  sink?: number;
+  window?: number;
+  capacity?: number;
+  threads?: number;
+}
+
 /** The engine's inside, without its worker, so that logits can be looked at. */
-export async function loadCore(
-  name: string,
-  options: { quantization?: Quantization; sink?: number; window?: number; capacity?: number; threads?: number } = {},
-): Promise<{ core: EngineCore; info: EngineInfo }> {
+export function loadCore(name: string, options: CoreOptions = {}): Promise<{ core: EngineCore; info: EngineInfo }> {
+  return loadDir(modelDir(name), options);
+}
+
+/** The same of any directory. */
+export async function loadDir(model: string, options: CoreOptions): Promise<{ core: EngineCore; info: EngineInfo }> {
   const { quantization = "f32", sink = 4, window = 64, capacity = 1, threads = 1 } = options;
-  return loadEngine({ model: modelDir(name), quantization, sink, window, capacity, threads }, () => {});
+  return loadEngine({ model, quantization, sink, window, capacity, threads }, () => {});
 }

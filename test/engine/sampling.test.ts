@@ -34,6 +34,14 @@ function allowed(
 }
 
 describe("sampling", () => {
+  test.each([[[1, Number.NaN, 3]], [[1, Infinity]], [[-Infinity, -Infinity]]])(
+    "refuses logits that no id can be chosen from: %p",
+    (logits) => {
+      const sampling = { temperature: 1, topK: 2, topP: 0.9, seed: 1n };
+      expect(() => sample(Float32Array.from(logits), sampling, 7)).toThrow(/largest logit is .*: no id can be chosen/);
+    },
+  );
+
   test("picks only what top-k and top-p leave, whatever the logits", () => {
     fc.assert(
       fc.property(logitsOf(-200, 200), settings, fc.nat(), (logits, sampling, position) => {

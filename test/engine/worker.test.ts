@@ -70,6 +70,7 @@ describe("an engine in its worker", () => {
       maxRows: 68,
       liveBytes: 68 * engine.info.kvBytesPerToken,
       computedTokens: 150,
+      finite: true,
     });
     const [next] = await engine.decode([{ slab, sampling: greedy }]);
     expect(next?.state.position).toBe(151);

@@ -7,7 +7,7 @@ const cacheTokens = 68;
 
 function stateAt(position: number): SlabState {
   const rows = Math.min(position, cacheTokens);
-  return { position, minRows: rows, maxRows: rows, liveBytes: rows * 3072, computedTokens: position };
+  return { position, minRows: rows, maxRows: rows, liveBytes: rows * 3072, computedTokens: position, finite: true };
 }
 
 const run = fc.record({ historyBefore: fc.nat(1000), ran: fc.nat(100) });

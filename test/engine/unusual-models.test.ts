@@ -1,0 +1,33 @@
+/** Models that are whole but unlike any other, and models that compute no numbers. */
+import { expect, test } from "bun:test";
+import { join } from "node:path";
+import { greedy } from "../../src/engine/engine.ts";
+import { presets, writeRandomCheckpoint } from "../../tools/random-checkpoint.ts";
+import { editTensor } from "../checkpoint/edit-tensor.ts";
+import { rejection } from "../rejection.ts";
+import { scratchDir } from "../scratch.ts";
+import { loadDir } from "./models.ts";
+
+test.each([1, 2, 3])("A vocabulary of %i is large enough to be loaded and to generate", async (vocabSize) => {
+  using scratch = scratchDir();
+  writeRandomCheckpoint(scratch.path, {
+    config: { ...presets["llama-multi-head"], vocab_size: vocabSize, eos_token_id: 0 },
+    seed: 1,
+  });
+  const { core, info } = await loadDir(scratch.path, {});
+  expect(info.exact).toBe(true);
+  const slab = core.createSlab();
+  await core.append(slab, Uint32Array.of(0));
+  const [next] = await core.decode([{ slab, sampling: greedy }]);
+  expect(next?.tokenId).toBeLessThan(vocabSize);
+  await core.close();
+});
+
+test("A model whose logits are infinite is refused when it is loaded", async () => {
+  using scratch = scratchDir();
+  const dir = join(scratch.path, "model");
+  writeRandomCheckpoint(dir, { config: presets["llama-multi-head"] ?? {}, seed: 1, dtype: "F32" });
+  editTensor(dir, "model.norm.weight", (values) => values.fill(3e38));
+  const error = await rejection(loadDir(dir, {}));
+  expect(error.message).toMatch(/computes logits that are not finite numbers\. .*download it again/);
+});
