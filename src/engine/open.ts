@@ -6,7 +6,11 @@ interface Pending {
   reject: (error: Error) => void;
 }
 
-/** Loads a model and starts the engine's worker. */
+/**
+ * Loads a model and starts the engine's worker. The worker ends by itself, after "failed" and after "close": a worker
+ * that is terminated inside onnxruntime-node takes the whole process along (SIGABRT: its C++ exception can't become a
+ * JavaScript one any more).
+ */
 export async function openEngine(options: EngineOptions): Promise<Engine> {
   const { onProgress, ...load } = options;
   const worker = new Worker(new URL("./worker.ts", import.meta.url).href);
@@ -18,9 +22,6 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
     };
     worker.onerror = (event) => reject(new EngineCrashed(`the engine's worker failed to start: ${event.message}`));
     post(worker, { kind: "load", options: load });
-  }).catch((error) => {
-    worker.terminate();
-    throw error;
   });
   return new WorkerEngine(worker, info);
 }
@@ -29,6 +30,7 @@ class WorkerEngine implements Engine {
   readonly #pending = new Map<number, Pending>();
   #nextId = 1;
   #ended: Error | undefined;
+  #closing: Promise<void> | undefined;
 
   constructor(
     private readonly worker: Worker,
@@ -46,11 +48,14 @@ class WorkerEngine implements Engine {
   state: Engine["state"] = (slab) => this.#call({ method: "state", args: [slab] });
   corrupt: Engine["corrupt"] = (slab) => this.#call({ method: "corrupt", args: [slab] });
 
+  /** Resolves when the calls in flight are answered and the worker is gone. */
   async close(): Promise<void> {
-    if (this.#ended) return;
-    await this.#call({ method: "close", args: [] });
-    this.#end(new Error("the engine is closed"));
-    this.worker.terminate();
+    if (this.#ended) return this.#closing;
+    const gone = new Promise<void>((resolve) => this.worker.addEventListener("close", () => resolve()));
+    const answered = this.#call({ method: "close", args: [] });
+    this.#closing = Promise.all([answered, gone]).then(() => undefined);
+    this.#ended = new Error("the engine is closed");
+    return this.#closing;
   }
 
   /** The value is what the worker's method of the same name gave: the types meet in `Call`. */
@@ -73,7 +78,7 @@ class WorkerEngine implements Engine {
 
   #end(why: Error): void {
     this.#ended ??= why;
-    for (const pending of this.#pending.values()) pending.reject(this.#ended);
+    for (const pending of this.#pending.values()) pending.reject(why);
     this.#pending.clear();
   }
 }

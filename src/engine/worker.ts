@@ -24,6 +24,7 @@ async function load(options: Extract<ToWorker, { kind: "load" }>["options"]): Pr
     send({ kind: "loaded", info: loaded.info });
   } catch (error) {
     send({ kind: "failed", error: text(error) });
+    end();
   }
 }
 
@@ -33,6 +34,12 @@ async function answer(id: number, call: Call): Promise<void> {
   } catch (error) {
     send({ kind: "refused", id, error: text(error) });
   }
+  if (call.method === "close") end();
+}
+
+/** Ends this thread, not the process: nobody else can know that it is not inside ONNX Runtime just now. */
+function end(): void {
+  process.exit();
 }
 
 function perform(call: Call): unknown {

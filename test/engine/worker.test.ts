@@ -1,4 +1,5 @@
 import { afterAll, describe, expect, test } from "bun:test";
+import { join } from "node:path";
 import { type Engine, EngineCrashed, greedy } from "../../src/engine/engine.ts";
 import { openEngine } from "../../src/engine/open.ts";
 import { modelDir } from "./models.ts";
@@ -137,14 +138,12 @@ describe("an engine whose worker dies", () => {
     await next.close();
   });
 
-  test("a worker that is terminated is noticed as well", async () => {
+  test("a worker that ends without a word is noticed as well", async () => {
     const { engine, worker } = await openWithWorker();
-    const inFlight = engine.append(
-      await engine.createSlab(),
-      Uint32Array.from({ length: 5000 }, () => 1),
-    );
-    worker.terminate();
-    expect(await failure(inFlight)).toBeInstanceOf(EngineCrashed);
+    const slab = await engine.createSlab();
+    worker.terminate(); // it is idle: inside ONNX Runtime this would end the process
+    expect(await failure(engine.state(slab))).toBeInstanceOf(EngineCrashed);
+    await engine.close();
   });
 
   test("a model that can't be loaded is the caller's error, not a crash", async () => {
@@ -152,9 +151,30 @@ describe("an engine whose worker dies", () => {
   });
 });
 
-test("an engine that was closed says so", async () => {
-  const engine = await openEngine(options);
-  await engine.close();
-  await engine.close();
-  expect((await failure(engine.createSlab())).message).toContain("the engine is closed");
+describe("an engine that is closed", () => {
+  test("answers the calls in flight first; then its worker ends by itself, and nothing else is answered", async () => {
+    const { engine, worker } = await openWithWorker();
+    worker.terminate = () => {
+      throw new Error("a worker is never terminated: it may be inside ONNX Runtime, which aborts the process");
+    };
+    const ended = new Promise((resolve) => worker.addEventListener("close", resolve));
+    const slab = await engine.createSlab();
+    const inFlight = engine.append(slab, new Uint32Array(1000));
+    await Promise.all([engine.close(), engine.close()]);
+    expect((await inFlight).position).toBe(1000);
+    await ended;
+    expect((await failure(engine.createSlab())).message).toContain("the engine is closed");
+    await engine.close();
+  });
+
+  test("a process that exits while its engine computes ends with its own exit code", async () => {
+    const program = join(import.meta.dir, "exit-while-computing.ts");
+    for (const delayMs of [0, 5, 20, 60]) {
+      const child = Bun.spawn([process.execPath, program, String(delayMs)], { stderr: "pipe" });
+      expect({ code: await child.exited, said: await new Response(child.stderr).text() }).toEqual({
+        code: 7,
+        said: "",
+      });
+    }
+  });
 });
