@@ -1,47 +1,52 @@
-import { type ArgsDef, type CommandDef, defineCommand } from "citty";
-import { benchFlags, benchOptions, serverFlags, smokeFlags } from "../src/bench/options.ts";
+import { type ArgsDef, type CommandDef, defineCommand, type ParsedArgs } from "citty";
+import { benchFlags, benchOptions, serverFlags, smokeFlags, smokeOptions } from "../src/bench/options.ts";
 import { type Command, command } from "../src/cli/command.ts";
 import { print } from "../src/cli/output.ts";
 import { selfCommand } from "../src/cli/self-command.ts";
 import { optionWords, shellLine } from "../src/cli/shell.ts";
-import serve from "./serve.ts";
-
-const fourHours = { type: "string", default: "14400", description: "length of the run" } as const;
+import { serveFlags, serveOptions } from "../src/host/flags.ts";
+import { defaultServerOptions } from "../src/host/options.ts";
 
 const targets = {
-  serve: lineOf("serve", serve.definition.args as ArgsDef),
-  bench: lineOf("bench", { ...benchFlags, duration: fourHours }, (values) => {
+  serve: lineOf("serve", serveFlags, (args) => void serveOptions(args)),
+  bench: lineOf("bench", benchFlags, (args) => {
     // The server runs in another terminal, at its default address, unless the bench is told which one to start.
-    const startsOwn = Object.keys(serverFlags).some((name) => values[name] !== undefined);
-    const address = values.address ?? (startsOwn ? undefined : "127.0.0.1:50051");
-    benchOptions({ ...values, address }, [], 0);
-    return { ...values, address };
+    const startsOwn = Object.keys(serverFlags).some((name) => args[name] !== undefined);
+    const address = args.address ?? (startsOwn ? undefined : defaultServerOptions.bind);
+    benchOptions({ ...args, address }, [], 0);
+    return { address };
   }),
-  smoke: lineOf("smoke", { ...smokeFlags, duration: fourHours }),
+  smoke: lineOf("smoke", smokeFlags, (args) => void smokeOptions(args, [], 0)),
 };
 
-/** Prints the line that runs a command, with all of its options spelled out; refuses those it would refuse. */
-function lineOf(name: string, args: ArgsDef, complete = (values: Values) => values): CommandDef {
+/**
+ * Prints the line that runs a command, with all of its options spelled out.
+ * @param check throws for what the command itself would refuse; answers with values to use instead of those given
+ */
+function lineOf<const T extends ArgsDef>(
+  name: string,
+  args: T,
+  check: (args: ParsedArgs<T>) => Record<string, string | undefined> | undefined,
+): CommandDef {
   const target = command({
     name,
-    description: `The line that runs ${name}, with the options given here.`,
+    description: `Print the line that runs ${name}, with the options given here.`,
     args,
     examples: [],
     run({ args: given }) {
-      const values = complete(Object.fromEntries(Object.keys(args).map((option) => [option, given[option]])));
-      print(shellLine([...selfCommand(), name, ...optionWords(args, values)]));
+      const values = Object.fromEntries(Object.keys(args).map((option) => [option, given[option]]));
+      print(shellLine([...selfCommand(), name, ...optionWords(args, { ...values, ...check(given) })]));
+      return undefined;
     },
   });
   return target.definition;
 }
 
-type Values = Record<string, string | boolean | undefined>;
-
 const printCmd: Command = {
   definition: defineCommand({
     meta: {
       name: "print-cmd",
-      description: "Print the exact shell line of serve, bench or smoke; four hours by default.",
+      description: "Print the exact shell line of serve, bench or smoke, with every option spelled out.",
     },
     subCommands: targets,
     default: "bench",

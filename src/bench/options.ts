@@ -3,6 +3,7 @@
 import type { ArgsDef } from "citty";
 import { UsageError } from "../cli/exit.ts";
 import { duration, integer } from "../cli/units.ts";
+import { modelFlags } from "../host/flags.ts";
 import type { ConfigV2 } from "../report/report.ts";
 import type { RunOptions } from "./runner.ts";
 import { type TemplateName, templateNames } from "./template.ts";
@@ -35,14 +36,19 @@ export interface BenchOptions extends RunOptions {
   strict: boolean;
 }
 
-/** The server's flags that a bench of its own passes on as they are: `serve` checks them. */
+/** The server's flags that a bench of its own passes on as they are, when they are given: `serve` checks them. */
 export const serverFlags = {
-  model: { type: "string", description: "directory or Hugging Face id of the model (default: the embedded one)" },
-  quant: { type: "string", description: "q8, q4 or f32 (default: serve's)" },
-  sink: { type: "string", description: "first tokens that are never evicted (default: serve's)" },
-  window: { type: "string", description: "last tokens that are kept (default: serve's)" },
-  threads: { type: "string", description: "threads of the engine (default: serve's)" },
+  model: modelFlags.model,
+  quant: passedOn(modelFlags.quant),
+  sink: passedOn(modelFlags.sink),
+  window: passedOn(modelFlags.window),
+  threads: modelFlags.threads,
 } as const satisfies ArgsDef;
+
+/** A flag whose default is left to `serve`. */
+function passedOn<T extends { description: string; default: string }>({ default: value, ...flag }: T) {
+  return { ...flag, description: `${flag.description} (default: ${value})` };
+}
 
 /** Turns of a smoke whose spacing is not given. */
 const smokeTurns = 60;

@@ -1,3 +1,4 @@
+import type { EngineOptions } from "../engine/engine.ts";
 import type { TlsFiles } from "./tls.ts";
 
 /** Everything a server can be told. */
@@ -24,6 +25,9 @@ export interface ServerOptions {
   /** Time it has to answer, in seconds. */
   keepaliveTimeoutS: number;
 }
+
+/** What is served when nothing is chosen: the embedded model. */
+export const defaultEngineOptions: EngineOptions = { quantization: "q8", sink: 4, window: 64, capacity: 4 };
 
 /** What a server does when it is told nothing. */
 export const defaultServerOptions: ServerOptions = {

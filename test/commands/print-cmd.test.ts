@@ -32,14 +32,14 @@ test("options without a value are left out, and a value that looks like an optio
   expect(optionWords(definition, { name: "-x", strict: true })).toEqual(["--name=-x", "--strict"]);
 });
 
-test("bench and smoke are four hours long unless told otherwise, and every option is spelled out", async () => {
+test("every option is spelled out, with the command's own defaults", async () => {
   using scratch = scratchDir();
   expect(await line(["bench"], scratch.path)).toContain(
     " bench --duration 14400 --turn-spacing 30 --address 127.0.0.1:50051 ",
   );
-  expect(await line(["smoke"], scratch.path)).toContain(" smoke --duration 14400 ");
+  expect(await line(["smoke"], scratch.path)).toContain(" smoke --duration 30m ");
   expect(await line(["serve", "--window", "256"], scratch.path)).toContain(
-    " --bind 127.0.0.1:50051 --sink 4 --window 256 ",
+    " serve --quant q8 --sink 4 --window 256 --bind 127.0.0.1:50051 --capacity 4 --session-ttl 30m ",
   );
 });
 
@@ -88,7 +88,16 @@ test('sh -c "$(kakeya print-cmd smoke)" smokes', async () => {
 
 test("refuses what the command itself would refuse", async () => {
   using scratch = scratchDir();
-  for (const args of [["serve", "--no-such-flag"], ["bench", "--duration", "soon"], ["nothing"]]) {
+  for (const args of [
+    ["serve", "--no-such-flag"],
+    ["serve", "--window", "abc"],
+    ["serve", "--tls-cert", "x.pem"],
+    ["serve", "--max-request-bytes", "much"],
+    ["bench", "--duration", "soon"],
+    ["smoke", "--warm-up", "-1"],
+    ["smoke", "--quant", "q5"],
+    ["nothing"],
+  ]) {
     await using printed = start(["print-cmd", ...args], scratch.path);
     expect(await printed.exited).toBe(2);
     expect(await printed.stdout).toBe("");

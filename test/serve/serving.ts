@@ -5,7 +5,7 @@ import { Client, type ClientOptions } from "../../src/client/index.ts";
 import type { Engine, EngineOptions } from "../../src/engine/engine.ts";
 import { openEngine } from "../../src/engine/open.ts";
 import { createLog, type Log } from "../../src/host/log.ts";
-import type { ServerOptions } from "../../src/host/options.ts";
+import { defaultEngineOptions, type ServerOptions } from "../../src/host/options.ts";
 import { type RunningServer, startServer } from "../../src/serve/server.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "kakeya-test-server-"));
@@ -17,7 +17,7 @@ export const testFolder = folder;
 
 /** The embedded model, with the defaults of `serve` where the test says nothing. */
 export function testEngine(options: Partial<EngineOptions> = {}): Promise<Engine> {
-  return openEngine({ quantization: "q8", sink: 4, window: 64, capacity: 4, ...options });
+  return openEngine({ ...defaultEngineOptions, ...options });
 }
 
 export interface Serving extends AsyncDisposable {

@@ -1,0 +1,146 @@
+/** The flags of `serve`, and what they mean. */
+
+import type { ArgsDef, ParsedArgs } from "citty";
+import { UsageError } from "../cli/exit.ts";
+import { bytes, duration, formatBytes, formatDuration, integer } from "../cli/units.ts";
+import type { EngineOptions } from "../engine/engine.ts";
+import { parseBind } from "./bind.ts";
+import { logFormats, logLevels } from "./log.ts";
+import { defaultEngineOptions as engine, type ServerOptions, defaultServerOptions as server } from "./options.ts";
+
+/** Those that choose the model and what it keeps; `bench` and `smoke` take them for a server of their own. */
+export const modelFlags = {
+  model: {
+    type: "string",
+    description: "A Hugging Face directory, or an id in the local hub cache; without it, the embedded model",
+    valueHint: "dir|id",
+  },
+  quant: {
+    type: "enum",
+    description: "How weights are held",
+    options: ["q8", "q4", "f32"],
+    default: engine.quantization,
+  },
+  sink: {
+    type: "string",
+    description: "First tokens that every session keeps",
+    valueHint: "tokens",
+    default: String(engine.sink),
+  },
+  window: {
+    type: "string",
+    description: "Last tokens that every session keeps",
+    valueHint: "tokens",
+    default: String(engine.window),
+  },
+  threads: {
+    type: "string",
+    description: "Threads of the engine; without it, chosen from machine and model",
+    valueHint: "count",
+  },
+} as const satisfies ArgsDef;
+
+export const serveFlags = {
+  ...modelFlags,
+  bind: {
+    type: "string",
+    description: "Where to listen; port 0 takes any free one",
+    valueHint: "host:port|unix:/path",
+    default: server.bind,
+  },
+  capacity: {
+    type: "string",
+    description: "Sessions at once; one more evicts the least recently active",
+    valueHint: "sessions",
+    default: String(engine.capacity),
+  },
+  "session-ttl": {
+    type: "string",
+    description: "Idle time after which a session is evicted",
+    valueHint: "duration",
+    default: formatDuration(server.sessionTtlS),
+  },
+  "shutdown-grace": {
+    type: "string",
+    description: "Time for calls in flight after SIGTERM or SIGINT",
+    valueHint: "duration",
+    default: formatDuration(server.shutdownGraceS),
+  },
+  token: {
+    type: "string",
+    description: "Bearer token that clients must send (or KAKEYA_TOKEN)",
+    valueHint: "secret",
+  },
+  "token-file": { type: "string", description: "File with that token", valueHint: "path" },
+  "tls-cert": { type: "string", description: "Certificate chain, to serve TLS", valueHint: "pem" },
+  "tls-key": { type: "string", description: "Private key of --tls-cert", valueHint: "pem" },
+  "tls-client-ca": {
+    type: "string",
+    description: "Authority that clients' certificates must come from",
+    valueHint: "pem",
+  },
+  "metrics-port": {
+    type: "string",
+    description: "Prometheus /metrics on this loopback port (0: any free one)",
+    valueHint: "port",
+  },
+  "max-append-tokens": {
+    type: "string",
+    description: "Most token ids in one AppendTokens",
+    valueHint: "tokens",
+    default: String(server.maxAppendTokens),
+  },
+  "max-request-bytes": {
+    type: "string",
+    description: "Largest request",
+    valueHint: "size",
+    default: formatBytes(server.maxRequestBytes).replace(" ", ""),
+  },
+  "log-level": {
+    type: "enum",
+    description: "Messages below this level are left out",
+    options: [...logLevels],
+    default: "info",
+  },
+  "log-format": { type: "enum", description: "Log lines on stderr", options: [...logFormats], default: "text" },
+  "stop-with-stdin": { type: "boolean", description: "Stop when the standard input ends", default: false },
+} as const satisfies ArgsDef;
+
+/** What the command line says; the token, which may also come from elsewhere, is not part of it. */
+export interface ServeOptions {
+  engine: EngineOptions;
+  server: Omit<Partial<ServerOptions>, "token">;
+  metricsPort?: number;
+}
+
+/** @throws {UsageError} for a value that no server takes. Reads no file. */
+export function serveOptions(args: ParsedArgs<typeof serveFlags>): ServeOptions {
+  const { model, threads, "metrics-port": metricsPort } = args;
+  const tls = tlsFiles(args["tls-cert"], args["tls-key"], args["tls-client-ca"]);
+  parseBind(args.bind);
+  return {
+    engine: {
+      quantization: args.quant,
+      sink: integer("sink", args.sink, 0, 65_536),
+      window: integer("window", args.window, 1, 1_048_576),
+      capacity: integer("capacity", args.capacity, 1, 65_536),
+      ...(model === undefined ? {} : { model }),
+      ...(threads === undefined ? {} : { threads: integer("threads", threads, 1, 1024) }),
+    },
+    server: {
+      bind: args.bind,
+      sessionTtlS: duration("session-ttl", args["session-ttl"]),
+      shutdownGraceS: duration("shutdown-grace", args["shutdown-grace"]),
+      maxAppendTokens: integer("max-append-tokens", args["max-append-tokens"], 1),
+      maxRequestBytes: bytes("max-request-bytes", args["max-request-bytes"]),
+      ...(tls === undefined ? {} : { tls }),
+    },
+    ...(metricsPort === undefined ? {} : { metricsPort: integer("metrics-port", metricsPort, 0, 65_535) }),
+  };
+}
+
+function tlsFiles(cert: string | undefined, key: string | undefined, clientCa: string | undefined) {
+  if (cert === undefined && key === undefined && clientCa === undefined) return undefined;
+  if (cert === undefined || key === undefined) throw new UsageError("TLS needs both --tls-cert and --tls-key");
+  return { cert, key, ...(clientCa === undefined ? {} : { clientCa }) };
+}
