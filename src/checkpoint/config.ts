@@ -114,10 +114,14 @@ function refuseOtherMathematics(fields: JsonFields, architecture: string): void 
   if (other !== undefined) throw fields.error("layer_types", `holds ${JSON.stringify(other)}`, windowed);
 }
 
+/** All other sizes are compared with the weights; this one first makes a table. No model is near it. */
+const mostHeadDim = 65_536;
+
 function readHeadDim(fields: JsonFields, architecture: string, hiddenSize: number, heads: number): number {
   // transformers' Qwen3Config has 128 for a head_dim that is not said; the others divide.
   const unsaid = architecture === "Qwen3ForCausalLM" ? 128 : hiddenSize / heads;
   const headDim = fields.count("head_dim", unsaid);
+  if (headDim > mostHeadDim) throw fields.error("head_dim", `is ${headDim}, above ${mostHeadDim}`, redownload);
   if (headDim % 2 === 0) return headDim;
   throw fields.error("head_dim", `is ${headDim}, and RoPE rotates pairs`, redownload);
 }

@@ -1,5 +1,6 @@
-import { readFileSync } from "node:fs";
+import { basename } from "node:path";
 import { ModelError } from "./model-error.ts";
+import { readRegularFile } from "./regular-file.ts";
 
 export type JsonObject = Readonly<Record<string, unknown>>;
 
@@ -7,19 +8,13 @@ export function isJsonObject(value: unknown): value is JsonObject {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
+/** The largest tokenizer.json known takes 33 MB, the largest index of shards 9 MB. */
+const mostBytes = (path: string) => (basename(path) === "tokenizer.json" ? 128 : 16) * 2 ** 20;
+
 /** The object in a JSON file; undefined when there is no such file. Throws ModelError when it is no JSON object. */
 export function readJsonFile(path: string): JsonObject | undefined {
-  let text: string;
-  try {
-    text = readFileSync(path, "utf8");
-  } catch (error) {
-    if (error instanceof Error && "code" in error && (error.code === "ENOENT" || error.code === "ENOTDIR"))
-      return undefined;
-    throw new ModelError(path, `can't be read: ${String(error)}`, "Check the file and its permissions", {
-      cause: error,
-    });
-  }
-  return parseJsonObject(path, text);
+  const text = readRegularFile(path, mostBytes(path));
+  return text === undefined ? undefined : parseJsonObject(path, text);
 }
 
 export function parseJsonObject(path: string, text: string): JsonObject {

@@ -1,8 +1,9 @@
-import { existsSync, readFileSync, statSync } from "node:fs";
+import { existsSync, statSync } from "node:fs";
 import { homedir } from "node:os";
 import { basename, join, resolve } from "node:path";
 import { embeddedModelDir } from "./embedded.ts";
 import { ModelError } from "./model-error.ts";
+import { readRegularFile } from "./regular-file.ts";
 
 export interface ResolvedModel {
   /** Directory of the Hugging Face checkpoint. */
@@ -51,8 +52,9 @@ function findInHubCache(id: string, env: Environment): string {
   const folders = hubCaches(env).map((cache) => join(cache, `models--${id.replace("/", "--")}`));
   for (const folder of folders) {
     const ref = join(folder, "refs", "main");
-    if (!existsSync(ref)) continue;
-    const snapshot = join(folder, "snapshots", readFileSync(ref, "utf8").trim());
+    const revision = readRegularFile(ref, 4096);
+    if (revision === undefined) continue;
+    const snapshot = join(folder, "snapshots", revision.trim());
     if (existsSync(join(snapshot, "config.json"))) return snapshot;
     throw new ModelError(ref, `points at ${snapshot}, which holds no config.json`, `Fetch it again: hf download ${id}`);
   }

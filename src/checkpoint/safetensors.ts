@@ -1,8 +1,9 @@
-import { closeSync, existsSync, openSync, readSync } from "node:fs";
+import { closeSync, existsSync, readSync } from "node:fs";
 import { join } from "node:path";
 import { dtypeBytes, type TensorDtype, toFloat32 } from "./float-conversion.ts";
 import { isJsonObject, readJsonFile } from "./json-file.ts";
 import { ModelError } from "./model-error.ts";
+import { requireRegularFile } from "./regular-file.ts";
 import { readHeader } from "./safetensors-header.ts";
 
 export interface CheckpointTensor {
@@ -188,7 +189,7 @@ class RangeReader {
   private descriptor(file: string): number {
     const open = this.descriptors.get(file);
     if (open !== undefined) return open;
-    const fd = openSync(file, "r");
+    const fd = requireRegularFile(file);
     this.descriptors.set(file, fd);
     return fd;
   }

@@ -32,6 +32,8 @@ export interface EngineInfo {
   kvSlabBytes: number;
   /** From generation_config.json and tokenizer_config.json. */
   eosTokenIds: number[];
+  /** What is odd about the model or the options; it runs all the same. */
+  warnings: readonly string[];
   /** Slabs that can exist at once. */
   capacity: number;
   threads: number;

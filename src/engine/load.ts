@@ -27,6 +27,7 @@ export async function loadEngine(
   const slabGeometry = geometry(options.sink, options.window);
   const { dir, modelId } = resolveModel(options.model, process.env);
   const config = readConfig(dir);
+  const eos = readEosTokenIds(dir, config.vocabSize);
   const file = await ensureEngineFile({
     modelDir: dir,
     config,
@@ -56,7 +57,8 @@ export async function loadEngine(
     exact: decoder.exact,
     kvBytesPerToken: memory.bytesPerToken,
     kvSlabBytes: memory.slabBytes,
-    eosTokenIds: readEosTokenIds(dir),
+    eosTokenIds: eos.ids,
+    warnings: eos.warnings,
     capacity: options.capacity,
     threads,
   };

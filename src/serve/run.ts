@@ -32,6 +32,7 @@ export async function runServer(options: RunOptions): Promise<void> {
   await checkListening({ ...defaultServerOptions, ...options.server });
   const engine = await Promise.race([openEngine(options.engine), aborted(stop)]);
   if (engine === undefined) return;
+  for (const warning of engine.info.warnings) log.warn(warning);
   try {
     const server = await startServer({ engine, version, log }, options.server);
     const page =

@@ -4,6 +4,7 @@ import { readJsonFile } from "../checkpoint/json-file.ts";
 import { ModelError } from "../checkpoint/model-error.ts";
 import { largestTokenId, requireVocabularyFits } from "../checkpoint/vocabulary.ts";
 import { type StreamDecoder, streamDecoder } from "./stream-decoder.ts";
+import { refuseGrowingText } from "./text-growth.ts";
 
 export interface Tokenizer {
   /** One more than the largest id. */
@@ -28,6 +29,7 @@ export function loadTokenizer(dir: string, modelVocabSize?: number): Tokenizer {
     throw new ModelError(file, "is missing", "Give a directory with the model's tokenizer.json (fast tokenizers only)");
   }
   if (modelVocabSize !== undefined) requireVocabularyFits(file, json, modelVocabSize);
+  refuseGrowingText(file, json);
   const library = construct(file, json, readJsonFile(join(dir, "tokenizer_config.json")) ?? {});
 
   const decode = (ids: ArrayLike<number>): string => {

@@ -151,7 +151,7 @@ describe("A config.json is refused, by file, field, value and remedy, when it", 
   test("can't be read", () => {
     using scratch = scratchDir();
     mkdirSync(join(scratch.path, "config.json"));
-    expect(() => readConfig(scratch.path)).toThrow(/config\.json: can't be read: .*EISDIR/);
+    expect(() => readConfig(scratch.path)).toThrow(/config\.json: is a directory, not a regular file/);
   });
 
   test("is no JSON, or no object", () => {

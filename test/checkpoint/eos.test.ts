@@ -1,17 +1,22 @@
-import { expect, test } from "bun:test";
+import { describe, expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { readEosTokenIds } from "../../src/checkpoint/eos.ts";
 import { scratchDir } from "../scratch.ts";
 
-function eosOf(files: Record<string, unknown>): number[] {
+function read(files: Record<string, unknown>): { ids: number[]; warnings: string[] } {
   using scratch = scratchDir();
   for (const [name, json] of Object.entries(files)) writeFileSync(join(scratch.path, name), JSON.stringify(json));
-  return readEosTokenIds(scratch.path);
+  return readEosTokenIds(scratch.path, 10);
 }
 
+const eosOf = (files: Record<string, unknown>) => read(files).ids;
+
 test("kakeya-tiny ends its answers with <|im_end|>", () => {
-  expect(readEosTokenIds(join(import.meta.dir, "../../models/kakeya-tiny"))).toEqual([2047]);
+  expect(readEosTokenIds(join(import.meta.dir, "../../models/kakeya-tiny"), 2048)).toEqual({
+    ids: [2047],
+    warnings: [],
+  });
 });
 
 test("Ids of generation_config come first, the tokenizer's eos_token joins them, each once", () => {
@@ -43,4 +48,29 @@ test("An id that is none is an error that names the file", () => {
   expect(() => eosOf({ "generation_config.json": { eos_token_id: [1, "</s>"] } })).toThrow(
     /generation_config\.json: eos_token_id holds "<\/s>", not a token id/,
   );
+});
+
+describe("Whatever file names it,", () => {
+  const added = (id: string) => ({ eos_token: "</s>", added_tokens_decoder: { [id]: { content: "</s>" } } });
+  const named = { "tokenizer_config.json": { eos_token: "</s>" } };
+  const places: [string, (id: unknown) => Record<string, unknown>][] = [
+    ["generation_config.json", (id) => ({ "generation_config.json": { eos_token_id: id } })],
+    ["config.json", (id) => ({ "config.json": { eos_token_id: [id] } })],
+    ["tokenizer_config.json", (id) => ({ "tokenizer_config.json": added(String(id)) })],
+    ["tokenizer.json", (id) => ({ ...named, "tokenizer.json": { added_tokens: [{ id, content: "</s>" }] } })],
+    ["tokenizer.json", (id) => ({ ...named, "tokenizer.json": { model: { vocab: { "</s>": id } } } })],
+  ];
+  describe.each(places)("%s,", (file, filesWith) => {
+    test.each([2 ** 32, -1, 1.5, "x"])("%p is refused, with the file's name", (id) => {
+      expect(() => read(filesWith(id))).toThrow(new RegExp(`/${file}: .* holds ("?)${id}\\1, not a token id`));
+    });
+
+    test("an id beyond the vocabulary is left out, with a warning", () => {
+      const { ids, warnings } = read(filesWith(10));
+      expect(ids).toEqual([]);
+      expect(warnings).toEqual([
+        expect.stringMatching(new RegExp(`/${file}: the end of an answer is token 10, and the model has 10`)),
+      ]);
+    });
+  });
 });

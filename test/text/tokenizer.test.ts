@@ -72,6 +72,28 @@ describe("A tokenizer in the manner of SentencePiece", () => {
   });
 });
 
+describe("A tokenizer whose rules make text grow without bounds is refused when it is loaded:", () => {
+  const double = { type: "Replace", pattern: { String: "a" }, content: "aa" };
+  const forty = Array.from({ length: 40 }, () => double);
+  test.each([
+    ["forty normalizers that double", "normalizer", { type: "Sequence", normalizers: forty }],
+    [
+      "in nested sequences",
+      "normalizer",
+      { type: "Sequence", normalizers: [{ type: "Sequence", normalizers: forty }] },
+    ],
+    ["before splitting", "pre_tokenizer", { type: "Sequence", pretokenizers: forty }],
+    ["when decoding", "decoder", { type: "Sequence", decoders: forty }],
+    ["a match of nothing", "normalizer", { type: "Replace", pattern: { Regex: "x*" }, content: "a".repeat(2000) }],
+    ["the text around the match", "normalizer", { type: "Replace", pattern: { String: "a" }, content: "$`$'" }],
+    ["a long word for a space", "pre_tokenizer", { type: "Metaspace", str_rep: "_".repeat(2000) }],
+  ])("%s", (_, stage, rule) => {
+    expect(() => tokenizerOf({ ...sentencePieceTokenizer(), [stage]: rule })).toThrow(
+      new RegExp(`tokenizer.json: its ${stage} can make a text \\w+ times as long`),
+    );
+  });
+});
+
 describe("A stream of ids", () => {
   const sentencePiece = tokenizerOf(sentencePieceTokenizer());
   const replacement = "\uFFFD";
