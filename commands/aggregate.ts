@@ -6,12 +6,11 @@ export default command({
   name: "aggregate",
   description: "Recompute a bench report from its turns; compare several.",
   args: {
-    file: { type: "positional", description: "A report; several are compared side by side", required: false },
+    "file...": { type: "positional", description: "A report; several are compared side by side", required: false },
     html: { type: "string", description: "Also write a page to look at, complete in one file", valueHint: "page.html" },
     json: { type: "boolean", description: "Print JSON instead of a table", default: false },
     strict: { type: "boolean", description: "Count an inconclusive latency gate, too (exit code 4)", default: false },
   },
-  rest: true,
   examples: ["aggregate results/bench.json", "aggregate before.json after.json --html page.html"],
   async run({ args }) {
     const { latestReport, readReport, writeFileAtomically } = await import("../src/report/report-file.ts");

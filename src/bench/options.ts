@@ -55,38 +55,77 @@ const smokeTurns = 60;
 
 /** What bench and smoke both take. */
 const runFlags = {
-  "max-tokens": { type: "string", default: "64", description: "longest answer, in tokens" },
+  "max-tokens": { type: "string", default: "64", description: "Longest answer, in tokens", valueHint: "tokens" },
   "warm-up": {
     type: "string",
     default: "60",
-    description: "turns before the recorded ones, in a session of their own, for 10 s at most",
+    valueHint: "turns",
+    description: "Turns before the recorded ones, in a session of their own, for 10 s at most",
   },
-  strict: { type: "boolean", default: false, description: "exit with 4 when the latency gate is inconclusive" },
-  json: { type: "boolean", default: false, description: "print the aggregate and the gates as JSON" },
+  strict: { type: "boolean", default: false, description: "Exit with 4 when the latency gate is inconclusive" },
+  json: { type: "boolean", default: false, description: "Print the aggregate and the gates as JSON" },
 } as const satisfies ArgsDef;
 
 export const benchFlags = {
-  duration: { type: "string", default: "14400", description: "length of the run" },
-  "turn-spacing": { type: "string", default: "30", description: "from one turn's start to the next one's; 0: none" },
-  turns: { type: "string", description: "stop after so many turns" },
-  address: { type: "string", description: "a running server, host:port or unix:/path (default: starts its own)" },
-  token: { type: "string", description: "bearer token for --address (default: KAKEYA_TOKEN)" },
-  tokenizer: { type: "string", description: "directory or Hugging Face id (default: the model's own)" },
-  workload: { type: "string", description: "file of messages, one a line or JSONL (default: six built-in questions)" },
-  template: { type: "string", default: "raw", description: "raw: message and line break; chatml: with roles" },
-  control: { type: "string", default: "none", description: "reprefill: the negative control, which must fail" },
-  output: { type: "string", description: "the report (default: bench-<time>.json)" },
-  "checkpoint-every": { type: "string", default: "10m", description: "how often <output>.partial is written" },
-  "turn-timeout": { type: "string", default: "10m", description: "a turn that takes longer has failed" },
+  duration: { type: "string", default: "14400", description: "Length of the run", valueHint: "time" },
+  "turn-spacing": {
+    type: "string",
+    default: "30",
+    description: "From one turn's start to the next one's; 0: none",
+    valueHint: "time",
+  },
+  turns: { type: "string", description: "Stop after so many turns", valueHint: "count" },
+  address: {
+    type: "string",
+    description: "A running server, host:port or unix:/path (default: starts its own)",
+    valueHint: "host:port|unix:/path",
+  },
+  token: { type: "string", description: "Bearer token for --address (default: KAKEYA_TOKEN)", valueHint: "secret" },
+  tokenizer: {
+    type: "string",
+    description: "Directory or Hugging Face id (default: the model's own)",
+    valueHint: "dir|id",
+  },
+  workload: {
+    type: "string",
+    description: "File of messages, one a line or JSONL (default: six built-in questions)",
+    valueHint: "path",
+  },
+  template: {
+    type: "string",
+    default: "raw",
+    description: "raw: message and line break; chatml: with roles",
+    valueHint: "raw|chatml",
+  },
+  control: {
+    type: "string",
+    default: "none",
+    description: "reprefill: the negative control, which must fail",
+    valueHint: "none|reprefill",
+  },
+  output: { type: "string", description: "The report (default: bench-<time>.json)", valueHint: "path" },
+  "checkpoint-every": {
+    type: "string",
+    default: "10m",
+    description: "How often <output>.partial is written",
+    valueHint: "time",
+  },
+  "turn-timeout": {
+    type: "string",
+    default: "10m",
+    description: "A turn that takes longer has failed",
+    valueHint: "time",
+  },
   ...runFlags,
   ...serverFlags,
 } as const satisfies ArgsDef;
 
 export const smokeFlags = {
-  duration: { type: "string", default: "30m", description: "length of the run" },
+  duration: { type: "string", default: "30m", description: "Length of the run", valueHint: "time" },
   "turn-spacing": {
     type: "string",
-    description: `from one turn's start to the next one's (default: duration/${smokeTurns})`,
+    valueHint: "time",
+    description: `From one turn's start to the next one's (default: duration/${smokeTurns})`,
   },
   ...runFlags,
   ...serverFlags,

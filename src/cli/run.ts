@@ -1,6 +1,7 @@
 import { stripVTControlCharacters } from "node:util";
-import { type CommandDef, type CommandMeta, runCommand } from "citty";
+import { type CommandDef, type CommandMeta, runCommand, type SubCommandsDef } from "citty";
 import type { Command } from "./command.ts";
+import { didYouMean } from "./did-you-mean.ts";
 import { type ExitCode, exit, UsageError } from "./exit.ts";
 import { colours, flushed, print, say } from "./output.ts";
 import { helpPage } from "./usage.ts";
@@ -27,49 +28,82 @@ async function dispatch(program: Program, [first, ...rest]: readonly string[]): 
     case undefined:
       say(await helpPage(await root(program)));
       return exit.usage;
+    case "version":
     case "--version":
     case "-v":
+    case "-V":
       if (rest.length > 0) throw new UsageError(`unexpected argument "${rest[0]}"`);
       print(program.version);
       return exit.done;
+    case "help":
     case "--help":
     case "-h":
-      print(await helpPage(await root(program)));
+      print(await helpFor(program, rest));
       return exit.done;
   }
-  const load = Object.hasOwn(program.commands, first) ? program.commands[first] : undefined;
-  if (load === undefined) throw new UsageError(`unknown ${first.startsWith("-") ? "option" : "command"} ${first}`);
-  const command = await load();
+  const command = await commandNamed(program, first);
   if (!asksForHelp(rest)) return runOne(command, rest);
   print(await helpOf(command, program.name, rest));
   return exit.done;
 }
 
+const builtIn = {
+  help: "Print this page, or the page of a command.",
+  version: "Print the version.",
+};
+
+async function commandNamed({ commands }: Program, name: string): Promise<Command> {
+  const load = Object.hasOwn(commands, name) ? commands[name] : undefined;
+  if (load !== undefined) return load();
+  const isOption = name.startsWith("-");
+  const known = isOption ? ["--help", "--version"] : [...Object.keys(commands), ...Object.keys(builtIn)];
+  throw new UsageError(`unknown ${isOption ? "option" : "command"} ${name}${didYouMean(name, known)}`);
+}
+
 async function runOne(command: Command, rawArgs: string[]): Promise<ExitCode> {
+  const [name] = rawArgs;
+  const below = Object.keys(await commandsBelow(command));
+  if (name !== undefined && !name.startsWith("-") && below.length > 0 && !below.includes(name)) {
+    throw new UsageError(`unknown command ${name}${didYouMean(name, below)}`);
+  }
   const { result } = await runCommand(command.definition, { rawArgs });
   return (result as ExitCode | undefined) ?? exit.done;
 }
 
+/** The page that `help` prints: the program's own, or that of the command that `names` leads to. */
+async function helpFor(program: Program, names: string[]): Promise<string> {
+  const [name, ...below] = names.filter((word) => !helpFlags.includes(word));
+  return name === undefined
+    ? helpPage(await root(program))
+    : helpOf(await commandNamed(program, name), program.name, below);
+}
+
 /** The page of the command, or of the one below it that `args` names. */
-async function helpOf(command: Command, programName: string, args: string[]): Promise<string> {
-  const below = await command.definition.subCommands;
-  const [name] = args;
-  const named =
-    name !== undefined && typeof below === "object" && Object.hasOwn(below, name) ? await below[name] : undefined;
+async function helpOf(command: Command, programName: string, [name]: string[]): Promise<string> {
+  const below = await commandsBelow(command);
+  const named = name !== undefined && Object.hasOwn(below, name) ? await below[name] : undefined;
   if (typeof named !== "object") return helpPage(command, { meta: { name: programName } });
   const { name: commandName } = (await command.definition.meta) as CommandMeta;
   return helpPage({ definition: named, examples: [] }, { meta: { name: `${programName} ${commandName}` } });
 }
 
+async function commandsBelow({ definition }: Command): Promise<SubCommandsDef> {
+  const below = await definition.subCommands;
+  return typeof below === "object" ? below : {};
+}
+
+const helpFlags = ["--help", "-h"];
+
 /** `--help` before any `--`. */
 function asksForHelp(args: string[]): boolean {
   const own = args.includes("--") ? args.slice(0, args.indexOf("--")) : args;
-  return own.includes("--help") || own.includes("-h");
+  return helpFlags.some((flag) => own.includes(flag));
 }
 
 async function root(program: Program): Promise<Command> {
   const commands = Object.entries(program.commands).map(async ([name, load]) => [name, (await load()).definition]);
-  const subCommands: Record<string, CommandDef> = Object.fromEntries(await Promise.all(commands));
+  const others = Object.entries(builtIn).map(([name, description]) => [name, { meta: { name, description } }]);
+  const subCommands: Record<string, CommandDef> = Object.fromEntries([...(await Promise.all(commands)), ...others]);
   const { name, version, description } = program;
   return { definition: { meta: { name, version, description }, subCommands }, examples: [] };
 }

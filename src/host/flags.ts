@@ -57,13 +57,13 @@ export const serveFlags = {
   "session-ttl": {
     type: "string",
     description: "Idle time after which a session is evicted",
-    valueHint: "duration",
+    valueHint: "time",
     default: formatDuration(server.sessionTtlS),
   },
   "shutdown-grace": {
     type: "string",
     description: "Time for calls in flight after SIGTERM or SIGINT",
-    valueHint: "duration",
+    valueHint: "time",
     default: formatDuration(server.shutdownGraceS),
   },
   token: {

@@ -65,6 +65,16 @@ describe("the page of --help", () => {
     },
   );
 
+  test.each(names)("of %s says what a value is, not the option's name once more", async (name) => {
+    for (const [, option, hint] of (await output(`${name} --help`)).matchAll(/--([a-z-]+)=<([^>]*)>/g)) {
+      expect(hint?.replaceAll("_", "-")).not.toBe(option);
+    }
+  });
+
+  test("of aggregate shows that it takes several files", async () => {
+    expect(await output("aggregate --help")).toContain("kakeya aggregate [OPTIONS] [FILE...]");
+  });
+
   test.each(["serve", "bench", "smoke"])("of print-cmd %s is that of the command's own options", async (name) => {
     const page = await output(`print-cmd ${name} --help`);
     for (const option of Object.keys((await commandOf(name)).definition.args as ArgsDef))

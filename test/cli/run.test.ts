@@ -73,7 +73,9 @@ describe("a command line", () => {
   });
 
   test.each([
-    [["sail", "--max-knot", "3"], "unknown option --max-knot"],
+    [["sail", "--max-knot", "3"], "unknown option --max-knot; did you mean --max-knots?"],
+    [["sail", "--dryrun"], "unknown option --dryrun; did you mean --dry-run?"],
+    [["sail", "--no-tid"], "unknown option --no-tid; did you mean --no-tide?"],
     [["sail", "-x"], "unknown option -x"],
     [["sail", "--no-rudder"], "unknown option --no-rudder"],
     [["sail", "--no-max-knots"], "unknown option --no-max-knots"],
@@ -90,9 +92,14 @@ describe("a command line", () => {
 
   test.each([
     [["fly"], "unknown command fly"],
+    [["sial"], "unknown command sial; did you mean sail?"],
+    [["halp"], "unknown command halp; did you mean help?"],
+    [["help", "sial"], "unknown command sial; did you mean sail?"],
     [["--fly"], "unknown option --fly"],
+    [["--versoin"], "unknown option --versoin; did you mean --version?"],
     [["toString"], "unknown command toString"],
     [["--version", "now"], 'unexpected argument "now"'],
+    [["version", "now"], 'unexpected argument "now"'],
   ])("%p does not get as far as a command", async (argv, message) => {
     expect(await run(program, argv)).toBe(exit.usage);
     expect([out, err]).toEqual(["", `ship: ${message}\nsee ship --help\n`]);
@@ -108,17 +115,27 @@ test("output that could not be written is a failure; a reader that went away is 
 });
 
 describe("help", () => {
-  test("is data: on stdout, with code 0, uncoloured in a pipe, without trailing blanks", async () => {
-    expect(await run(program, ["--help"])).toBe(exit.done);
-    expect(out).toContain("A ship. (ship v1.2.3)");
-    expect(out).toMatch(/^ +sail {4}Sail somewhere\.$/m);
-    expect(out).not.toContain("\x1b");
-    expect(out).not.toMatch(/ $/m);
-    expect(err).toBe("");
-  });
+  test.each(["--help", "-h", "help"])(
+    "%s is data: on stdout, code 0, uncoloured in a pipe, no blank at a line's end",
+    async (word) => {
+      expect(await run(program, [word])).toBe(exit.done);
+      expect(out).toContain("A ship. (ship v1.2.3)");
+      expect(out).toMatch(/^ +sail +Sail somewhere\.$/m);
+      expect(out).toMatch(/^ +help +Print this page, or the page of a command\.$/m);
+      expect(out).not.toContain("\x1b");
+      expect(out).not.toMatch(/ $/m);
+      expect(err).toBe("");
+    },
+  );
 
-  test.each([[["--help"]], [["-h"]], [["Delft", "--bad", "--help"]]])("of a command: sail %p", async (argv) => {
-    expect(await run(program, ["sail", ...argv])).toBe(exit.done);
+  test.each([
+    [["sail", "--help"]],
+    [["sail", "-h"]],
+    [["sail", "Delft", "--bad", "--help"]],
+    [["help", "sail"]],
+    [["--help", "sail"]],
+  ])("of a command: %p", async (argv) => {
+    expect(await run(program, argv)).toBe(exit.done);
     for (const part of [
       "[PORT]",
       "--max-knots",
@@ -133,10 +150,10 @@ describe("help", () => {
   test("no command at all: the page goes to stderr, and the code says that something was missing", async () => {
     expect(await run(program, [])).toBe(exit.usage);
     expect(out).toBe("");
-    expect(err).toContain("sail    Sail somewhere.");
+    expect(err).toMatch(/^ +sail +Sail somewhere\.$/m);
   });
 
-  test.each(["--version", "-v"])("%s prints the version alone", async (flag) => {
+  test.each(["version", "--version", "-v", "-V"])("%s prints the version alone", async (flag) => {
     expect(await run(program, [flag])).toBe(exit.done);
     expect(out).toBe("1.2.3\n");
   });

@@ -97,6 +97,7 @@ test("refuses what the command itself would refuse", async () => {
     ["smoke", "--warm-up", "-1"],
     ["smoke", "--quant", "q5"],
     ["nothing"],
+    ["srve"],
   ]) {
     await using printed = start(["print-cmd", ...args], scratch.path);
     expect(await printed.exited).toBe(2);
