@@ -13,7 +13,8 @@ export default command({
   },
   examples: ["aggregate results/bench.json", "aggregate before.json after.json --html page.html"],
   async run({ args }) {
-    const { latestReport, readReport, writeFileAtomically } = await import("../src/report/report-file.ts");
+    const { writeFileAtomically } = await import("../src/files/atomic-file.ts");
+    const { latestReport, readReport } = await import("../src/report/report-file.ts");
     const { jsonText, recompute } = await import("../src/report/recompute.ts");
     const { exitCode } = await import("../src/report/gates.ts");
     const { textTable } = await import("../src/report/table.ts");

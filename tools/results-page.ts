@@ -6,10 +6,11 @@
 
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
+import { writeFileAtomically } from "../src/files/atomic-file.ts";
 import { agreement, type Figure, gateFigures, measuredFigures, worldFigures } from "../src/report/figures.ts";
 import { type Recomputed, recompute } from "../src/report/recompute.ts";
 import { gateNames } from "../src/report/report.ts";
-import { readReport, writeFileAtomically } from "../src/report/report-file.ts";
+import { readReport } from "../src/report/report-file.ts";
 
 export const resultsFolder = join(import.meta.dirname, "../results");
 

@@ -1,6 +1,7 @@
-import { randomBytes } from "node:crypto";
 import * as fs from "node:fs";
 import { dirname, join } from "node:path";
+import { writeFileAtomically } from "../files/atomic-file.ts";
+import { removeDeadParts } from "../files/part.ts";
 import { privateDir } from "./folder.ts";
 
 /** A file inside the executable. */
@@ -35,6 +36,7 @@ export function setHash(files: readonly EmbeddedFile[]): string {
 export function unpack(files: readonly EmbeddedFile[], dir: string): string {
   privateDir(dirname(dir));
   privateDir(dir);
+  removeDeadParts(dir);
   for (const file of files) {
     const path = join(dir, file.name);
     if (!isIntact(path, file)) write(path, file);
@@ -50,23 +52,6 @@ function isIntact(path: string, file: EmbeddedFile): boolean {
 function write(path: string, file: EmbeddedFile): void {
   const bytes = fs.readFileSync(file.source);
   if (contentHash(bytes) !== file.hash) throw new Error(`the executable is damaged (${file.name}): copy it again`);
-  removeAbandonedParts(dirname(path));
-  const part = `${path}.${randomBytes(6).toString("hex")}.part`;
-  try {
-    fs.writeFileSync(part, bytes, { mode: 0o700, flag: "wx", flush: true });
-    if (fs.lstatSync(path, { throwIfNoEntry: false })?.isDirectory()) fs.rmSync(path, { recursive: true });
-    fs.renameSync(part, path);
-  } finally {
-    fs.rmSync(part, { force: true });
-  }
-}
-
-/** What a process that was killed in the middle of writing left behind, an hour ago or more. */
-function removeAbandonedParts(dir: string): void {
-  const hourAgoMs = Date.now() - 3_600_000;
-  for (const name of fs.readdirSync(dir).filter((name) => name.endsWith(".part"))) {
-    const part = join(dir, name);
-    const written = fs.statSync(part, { throwIfNoEntry: false })?.mtimeMs ?? hourAgoMs;
-    if (written < hourAgoMs) fs.rmSync(part, { force: true });
-  }
+  if (fs.lstatSync(path, { throwIfNoEntry: false })?.isDirectory()) fs.rmSync(path, { recursive: true });
+  writeFileAtomically(path, bytes, { mode: 0o700 });
 }

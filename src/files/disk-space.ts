@@ -1,7 +1,7 @@
 import { statfsSync } from "node:fs";
-import { ModelError } from "../checkpoint/model-error.ts";
+import { codeOf, FileError } from "./file-error.ts";
 
-/** Throws ModelError when the file system of `dir` has less than `bytes` left for us. */
+/** Throws FileError when the file system of `dir` has less than `bytes` left for us. */
 export function requireFreeSpace(dir: string, bytes: number): void {
   const { bavail, bsize, blocks } = statfsSync(dir);
   const free = bavail * bsize;
@@ -11,9 +11,9 @@ export function requireFreeSpace(dir: string, bytes: number): void {
 
 /** What a failed write under `dir` means to the user; errors of another kind are returned as they are. */
 export function describeFileFailure(dir: string, error: unknown): unknown {
-  if (!(error instanceof Error) || error instanceof ModelError || !("code" in error)) return error;
+  if (!(error instanceof Error) || error instanceof FileError) return error;
   const path = "path" in error && typeof error.path === "string" ? error.path : dir;
-  switch (error.code) {
+  switch (codeOf(error)) {
     case "ENOSPC":
     case "EDQUOT":
     case "EFBIG":
@@ -23,7 +23,7 @@ export function describeFileFailure(dir: string, error: unknown): unknown {
     case "EROFS":
     case "ENOTDIR":
     case "EEXIST":
-      return new ModelError(path, `can't be written (${error.message})`, otherFolder, { cause: error });
+      return new FileError(path, `can't be written (${error.message})`, otherFolder, { cause: error });
     default:
       return error;
   }
@@ -31,8 +31,8 @@ export function describeFileFailure(dir: string, error: unknown): unknown {
 
 const otherFolder = "Make it writable, or set KAKEYA_CACHE_DIR to a folder that is";
 
-function full(path: string, problem: string, cause?: Error): ModelError {
-  return new ModelError(path, problem, "Free some space, or set KAKEYA_CACHE_DIR to a folder that has more", { cause });
+function full(path: string, problem: string, cause?: Error): FileError {
+  return new FileError(path, problem, "Free some space, or set KAKEYA_CACHE_DIR to a folder that has more", { cause });
 }
 
 function megabytes(bytes: number): string {

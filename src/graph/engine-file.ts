@@ -7,7 +7,8 @@ import { type Checkpoint, openCheckpoint } from "../checkpoint/safetensors.ts";
 import { requireVocabularyFits } from "../checkpoint/vocabulary.ts";
 import { checkpointShapes, neededTensors } from "../checkpoint/weight-shapes.ts";
 import { describeFileFailure, requireFreeSpace } from "../files/disk-space.ts";
-import { newPartFolder, publishFolder, removeDeadPartFolders } from "../files/part-folder.ts";
+import { removeDeadParts } from "../files/part.ts";
+import { newPartFolder, publishFolder } from "../files/part-folder.ts";
 import { engineKey } from "./engine-key.ts";
 import { readManifest, writeManifest } from "./engine-manifest.ts";
 import { fingerprintOf } from "./fingerprint.ts";
@@ -47,7 +48,7 @@ const mostThreads = 4;
  *
  * A folder of the cache is either complete (its manifest is written last, and names every file's size) or is built
  * anew. Building happens in a folder beside it, which is renamed when its bytes are on the disk; two processes that
- * build the same model both end with a whole one. Throws ModelError, and leaves nothing half-written behind.
+ * build the same model both end with a whole one. Throws FileError, and leaves nothing half-written behind.
  */
 export async function ensureEngineFile(options: EngineFileOptions): Promise<EngineFile> {
   const { config, quantization } = options;
@@ -56,7 +57,7 @@ export async function ensureEngineFile(options: EngineFileOptions): Promise<Engi
     for (const [name, shape] of neededTensors(config)) checkpoint.require(name, shape);
     const enginesDir = join(options.cacheDir, "engines");
     const dir = join(enginesDir, engineKey(config, quantization, graphVersion, checkpoint.files));
-    removeDeadPartFolders(enginesDir);
+    removeDeadParts(enginesDir);
     try {
       const fingerprint = readManifest(dir)?.fingerprint ?? (await build(dir, checkpoint, options));
       return { dir, modelPath: join(dir, modelFileName), fingerprint };

@@ -1,7 +1,8 @@
 /** Reports on disk: read with validation, written so that a reader never sees half a file. */
 
-import { closeSync, fsyncSync, openSync, readdirSync, renameSync, rmSync, statSync, writeSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { readdirSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { writeFileAtomically } from "../files/atomic-file.ts";
 import type { Report, ReportV2 } from "./report.ts";
 import { checkedReport } from "./schema.ts";
 
@@ -57,39 +58,4 @@ function* reportText({ turns, ...rest }: ReportV2): Generator<string> {
     yield `${from === 0 ? "" : ","}${lines.join(",")}`;
   }
   yield "\n ]\n}\n";
-}
-
-/** Written beside `path`, flushed to the disk, renamed over it. */
-export function writeFileAtomically(path: string, pieces: string | Iterable<string>): void {
-  const beside = `${path}.${process.pid}.tmp`;
-  try {
-    const file = openSync(beside, "w");
-    try {
-      for (const piece of typeof pieces === "string" ? [pieces] : pieces) writeAll(file, piece);
-      fsyncSync(file);
-    } finally {
-      closeSync(file);
-    }
-    renameSync(beside, path);
-  } catch (error) {
-    rmSync(beside, { force: true });
-    throw error;
-  }
-  flushFolder(dirname(path));
-}
-
-function writeAll(file: number, text: string): void {
-  const bytes = new TextEncoder().encode(text);
-  for (let at = 0; at < bytes.length; ) at += writeSync(file, bytes, at);
-}
-
-/** A rename survives a power cut only once its folder is flushed; Windows has no such call. */
-function flushFolder(folder: string): void {
-  if (process.platform === "win32") return;
-  const handle = openSync(folder, "r");
-  try {
-    fsyncSync(handle);
-  } finally {
-    closeSync(handle);
-  }
 }

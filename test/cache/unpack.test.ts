@@ -3,6 +3,7 @@ import * as fs from "node:fs";
 import { join } from "node:path";
 import fc from "fast-check";
 import { contentHash, type EmbeddedFile, setHash, unpack } from "../../src/cache/unpack.ts";
+import { deadPart } from "../files/dead-part.ts";
 import { scratchDir } from "../scratch.ts";
 
 function embedded(dir: string, name: string, content: string): EmbeddedFile {
@@ -60,17 +61,14 @@ test("a folder or a link in a file's place makes way", () => {
   expect(fs.lstatSync(join(dir, "b")).isFile()).toBe(true);
 });
 
-test("the leftovers of a process that was killed go once they are old; fresh ones may be in use", () => {
+test("what a process that was killed left goes at the next start, also when all is intact", () => {
   using scratch = scratchDir();
   const files = [embedded(scratch.path, "a", "alpha")];
   const dir = join(scratch.path, "dir");
-  fs.mkdirSync(dir, { mode: 0o700 });
-  const [old, fresh] = [join(dir, "a.01.part"), join(dir, "a.02.part")];
-  for (const part of [old, fresh]) fs.writeFileSync(part, "al");
-  const twoHoursAgoS = Date.now() / 1000 - 7200;
-  fs.utimesSync(old, twoHoursAgoS, twoHoursAgoS);
   unpack(files, dir);
-  expect(fs.readdirSync(dir).sort()).toEqual(["a", "a.02.part"]);
+  fs.writeFileSync(deadPart(join(dir, "a")), "al");
+  unpack(files, dir);
+  expect(fs.readdirSync(dir)).toEqual(["a"]);
 });
 
 test("a damaged executable is named, and nothing is put in place", () => {

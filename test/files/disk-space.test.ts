@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { tmpdir } from "node:os";
-import { ModelError } from "../../src/checkpoint/model-error.ts";
 import { describeFileFailure, requireFreeSpace } from "../../src/files/disk-space.ts";
+import { FileError } from "../../src/files/file-error.ts";
 
 test("Space that no disk has is refused with both numbers", () => {
   expect(() => requireFreeSpace(tmpdir(), 2 ** 70)).toThrow(
@@ -18,8 +18,8 @@ test.each([
   ["EROFS", /can't be written/],
 ])("%s becomes an error that says what to do", (code, message) => {
   const failure = describeFileFailure("/cache", Object.assign(new Error("why"), { code }));
-  expect(failure).toBeInstanceOf(ModelError);
-  expect(String(failure).replace("ModelError: ", "")).toMatch(message);
+  expect(failure).toBeInstanceOf(FileError);
+  expect(String(failure).replace("FileError: ", "")).toMatch(message);
 });
 
 test("The failing path is named where the system says it", () => {
@@ -30,7 +30,7 @@ test("The failing path is named where the system says it", () => {
 test.each([
   ["a bug", new Error("a bug")],
   ["a failing device", Object.assign(new Error("x"), { code: "EIO" })],
-  ["an error that is said already", new ModelError("f", "p", "r")],
+  ["an error that is said already", new FileError("f", "p", "r")],
   ["what is no error", "text"],
 ])("%s stays what it is", (_, error) => {
   expect(describeFileFailure("/cache", error)).toBe(error);

@@ -1,0 +1,58 @@
+/** The one way in which a file gets its name: written beside it, flushed, renamed over it, the folder flushed. */
+
+import { closeSync, fchmodSync, fsyncSync, openSync, renameSync, rmSync, statSync, writeSync } from "node:fs";
+import { dirname } from "node:path";
+import { partPath } from "./part.ts";
+
+/** Text in pieces: that of a very long run takes gigabytes at once. */
+export type Content = string | Uint8Array | Iterable<string>;
+
+/**
+ * Puts `content` at `path`, whole or not at all: a reader, a crash or a full disk never sees half of it. A file that
+ * is there keeps its mode, a new one gets `mode` (0666) less the umask; a link that is there is replaced itself.
+ * @throws Error that names `path`; what was there is as it was
+ */
+export function writeFileAtomically(path: string, content: Content, { mode }: { mode?: number } = {}): void {
+  const part = partPath(path);
+  try {
+    const file = openSync(part, "wx", mode ?? 0o666);
+    try {
+      const kept = mode ?? statSync(path, { throwIfNoEntry: false })?.mode;
+      if (kept !== undefined) fchmodSync(file, (kept & 0o777) | 0o600);
+      for (const piece of piecesOf(content)) writeAll(file, piece);
+    } finally {
+      closeSync(file);
+    }
+    publish(part, path);
+  } catch (cause) {
+    rmSync(part, { force: true });
+    throw new Error(`can't write ${path}: ${cause instanceof Error ? cause.message : cause}`, { cause });
+  }
+}
+
+/** Gives a finished file or folder its name. Throws what the file system says. */
+export function publish(part: string, target: string): void {
+  flush(part);
+  renameSync(part, target);
+  // A rename survives a loss of power only once its folder is on the disk.
+  flush(dirname(target));
+}
+
+/** Bytes, or in a folder the names. */
+function flush(path: string): void {
+  const fd = openSync(path, "r");
+  try {
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+export function* piecesOf(content: Content): Generator<Uint8Array> {
+  if (content instanceof Uint8Array) yield content;
+  else for (const piece of typeof content === "string" ? [content] : content) yield new TextEncoder().encode(piece);
+}
+
+function writeAll(file: number, bytes: Uint8Array): void {
+  for (let at = 0; at < bytes.length; ) at += writeSync(file, bytes, at);
+}

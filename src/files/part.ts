@@ -1,0 +1,86 @@
+/**
+ * The names under which files and folders are written beside their place, `<name>.<machine>-<pid>-<random>.part`,
+ * and what becomes of those whose writer was killed.
+ */
+
+import { createHash, randomBytes } from "node:crypto";
+import { readdirSync, readFileSync, readlinkSync, rmSync, statSync } from "node:fs";
+import { hostname } from "node:os";
+import { join } from "node:path";
+import { codeOf } from "./file-error.ts";
+
+const partName = /\.([0-9a-f]{8})-(\d+)-[0-9a-f]{12}\.part$/;
+
+/**
+ * A part of another machine or container, whose processes we can't see, is left over after this long without a
+ * write. Flushing a large file to a slow disk takes minutes without one.
+ */
+const abandonedAfterMs = 3_600_000;
+
+/** Where something is written before it gets the name `target`. */
+export function partPath(target: string): string {
+  return `${target}.${thisMachine()}-${process.pid}-${randomBytes(6).toString("hex")}.part`;
+}
+
+/** Removes what writers that died left in `dir`. Does what it can: another process may be doing the same. */
+export function removeDeadParts(dir: string, nowMs = Date.now()): void {
+  for (const name of namesIn(dir)) {
+    const [, machine, pid] = partName.exec(name) ?? [];
+    if (machine === undefined) continue;
+    const part = join(dir, name);
+    const isDead = machine === thisMachine() ? !isAlive(Number(pid)) : nowMs - lastWriteMs(part) > abandonedAfterMs;
+    if (isDead) removeIfPossible(part);
+  }
+}
+
+let machine: string | undefined;
+
+/** Where process ids mean the same processes: this boot of this machine, and this container on it. */
+function thisMachine(): string {
+  const parts = [
+    hostname(),
+    textOf(() => readFileSync("/proc/sys/kernel/random/boot_id", "utf8")),
+    textOf(() => readlinkSync("/proc/self/ns/pid")),
+  ];
+  machine ??= createHash("sha256").update(parts.join("\n")).digest("hex").slice(0, 8);
+  return machine;
+}
+
+/** Empty where the system has no such thing. */
+function textOf(read: () => string): string {
+  try {
+    return read();
+  } catch {
+    return "";
+  }
+}
+
+function lastWriteMs(part: string): number {
+  const paths = [part, ...namesIn(part).map((name) => join(part, name))];
+  return Math.max(...paths.map((path) => statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0));
+}
+
+function namesIn(dir: string): string[] {
+  try {
+    return readdirSync(dir);
+  } catch {
+    return [];
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return codeOf(error) !== "ESRCH";
+  }
+}
+
+function removeIfPossible(path: string): void {
+  try {
+    rmSync(path, { recursive: true, force: true });
+  } catch {
+    // Not ours to remove, or read-only: it takes space, and nothing else.
+  }
+}

@@ -1,0 +1,51 @@
+import { expect, test } from "bun:test";
+import { existsSync, mkdirSync, readdirSync, utimesSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { partPath, removeDeadParts } from "../../src/files/part.ts";
+import { scratchDir } from "../scratch.ts";
+import { deadPart } from "./dead-part.ts";
+
+const hourS = 3600;
+
+test("what a dead process left goes at once, a file or a folder; what a live one writes stays", () => {
+  using scratch = scratchDir();
+  const target = join(scratch.path, "target");
+  writeFileSync(deadPart(target), "half");
+  mkdirSync(deadPart(target));
+  const live = partPath(target);
+  writeFileSync(live, "half");
+  // Process 1 lives, and belongs to another user unless this is root.
+  const init = live.replace(`-${process.pid}-`, "-1-");
+  mkdirSync(init);
+  removeDeadParts(scratch.path);
+  expect(
+    readdirSync(scratch.path)
+      .map((name) => join(scratch.path, name))
+      .sort(),
+  ).toEqual([init, live].sort());
+});
+
+test("another machine's goes an hour after its last write, since its processes can't be seen", () => {
+  using scratch = scratchDir();
+  const part = deadPart(join(scratch.path, "target")).replace(/\.[0-9a-f]{8}-/, ".0123abcd-");
+  mkdirSync(part);
+  writeFileSync(join(part, "weights.bin"), "half");
+  utimesSync(join(part, "weights.bin"), 50, 50);
+  utimesSync(part, 0, 0);
+  removeDeadParts(scratch.path, (50 + hourS) * 1000);
+  expect(existsSync(part)).toBe(true);
+  removeDeadParts(scratch.path, (51 + hourS) * 1000);
+  expect(existsSync(part)).toBe(false);
+});
+
+test.each(["model.part", "a.1-00ff.part", "0123abcd", ".part"])("%s is not ours", (name) => {
+  using scratch = scratchDir();
+  writeFileSync(join(scratch.path, name), "");
+  utimesSync(join(scratch.path, name), 0, 0);
+  removeDeadParts(scratch.path);
+  expect(readdirSync(scratch.path)).toEqual([name]);
+});
+
+test("a folder that is not there is no reason to fail", () => {
+  removeDeadParts("/no/such/folder");
+});
