@@ -1,14 +1,18 @@
 import { ServerError, type ServerMiddleware, Status } from "nice-grpc";
 import type { Log } from "../host/log.ts";
 import type { Metrics } from "../host/metrics.ts";
+import { shownSessionId } from "../host/session-events.ts";
 
 /** Counts, times and logs every call. Belongs outside the middleware that makes statuses of errors. */
 export function observingMiddleware(metrics: Metrics, log: Log, now: () => number): ServerMiddleware {
   return async function* observe(call, context) {
     const startedAtS = now();
     let code = Status.OK;
+    let session = sessionIn(call.request);
     try {
-      return yield* call.next(call.request, context);
+      const response = yield* call.next(call.request, context);
+      session ??= sessionIn(response);
+      return response;
     } catch (error) {
       code = error instanceof ServerError ? error.code : Status.UNKNOWN;
       throw error;
@@ -17,7 +21,13 @@ export function observingMiddleware(metrics: Metrics, log: Log, now: () => numbe
       const method = call.method.path.slice(call.method.path.lastIndexOf("/") + 1);
       const durationS = now() - startedAtS;
       metrics.callEnded(method, Status[code], durationS);
-      log.debug("call", { method, code: Status[code], duration_s: durationS, peer: context.peer });
+      log.debug("call", { method, session, code: Status[code], duration_s: durationS, peer: context.peer });
     }
   };
+}
+
+/** What the log calls the session that a message is about; undefined when it is about none. */
+function sessionIn(message: unknown): string | undefined {
+  if (typeof message !== "object" || message === null || !("sessionId" in message)) return undefined;
+  return typeof message.sessionId === "string" ? shownSessionId(message.sessionId) : undefined;
 }

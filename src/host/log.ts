@@ -1,3 +1,5 @@
+import { escaped } from "../cli/plain-text.ts";
+
 export const logLevels = ["debug", "info", "warn", "error"] as const;
 export type LogLevel = (typeof logLevels)[number];
 
@@ -21,13 +23,22 @@ export function createLog({ level, format, write, now }: LogOptions): Log {
   const lowest = logLevels.indexOf(level);
   const line = format === "json" ? jsonLine : textLine;
   const at = (own: LogLevel) => (message: string, fields?: LogFields) => {
-    if (logLevels.indexOf(own) >= lowest) write(`${line(now(), own, message, fields)}\n`);
+    if (logLevels.indexOf(own) >= lowest) write(`${escaped(line(now(), own, message, rounded(fields)))}\n`);
   };
   return { debug: at("debug"), info: at("info"), warn: at("warn"), error: at("error") };
 }
 
 function jsonLine(time: Date, level: LogLevel, message: string, fields?: LogFields): string {
   return JSON.stringify({ time: time.toISOString(), level, message, ...fields });
+}
+
+/** Durations are measured to more digits than anyone reads. */
+function rounded(fields: LogFields = {}): LogFields {
+  const entries = Object.entries(fields).map(([name, value]) => {
+    const isFraction = typeof value === "number" && !Number.isInteger(value);
+    return [name, isFraction ? Number(value.toPrecision(4)) : value];
+  });
+  return Object.fromEntries(entries);
 }
 
 function textLine(time: Date, level: LogLevel, message: string, fields: LogFields = {}): string {

@@ -4,16 +4,21 @@ import type { SessionEvents } from "../session/store.ts";
 import type { Log } from "./log.ts";
 import type { Metrics } from "./metrics.ts";
 
-/** Counts and logs what happens to sessions. Whole ids stay out of the log: who knows one can use the session. */
+/** What the log calls a session. Whoever knows the whole id can use the session, so the rest of it stays out. */
+export function shownSessionId(id: string): string {
+  return id.slice(0, 8);
+}
+
+/** Counts and logs what happens to sessions. */
 export function sessionEvents(metrics: Metrics, log: Log, onCrash: (error: EngineCrashed) => void): SessionEvents {
-  const named = (session: Session) => ({ session: session.id.slice(0, 8), label: session.label || undefined });
+  const named = (session: Session) => ({ session: shownSessionId(session.id), label: session.label || undefined });
   return {
     created(session) {
       log.info("session created", named(session));
     },
     evicted(session, reason) {
       metrics.sessionEvicted.inc({ reason });
-      log.info("session evicted", { ...named(session), reason });
+      log.info("session evicted", { ...named(session), reason, history_tokens: session.historyTokens });
     },
     violated(session, violation) {
       metrics.violations.inc({ kind: violation.invariant });
@@ -21,7 +26,9 @@ export function sessionEvents(metrics: Metrics, log: Log, onCrash: (error: Engin
     },
     ended(session, outcome) {
       metrics.sessionTotal.inc({ outcome });
-      log.info("session ended", { ...named(session), outcome, history_tokens: session.historyTokens });
+      // Its eviction is logged already, with the reason.
+      if (outcome !== "evicted")
+        log.info("session ended", { ...named(session), outcome, history_tokens: session.historyTokens });
     },
     engineCrashed(error) {
       log.error("engine crashed", { error: error.message });

@@ -1,9 +1,10 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { Channel, ChannelCredentials } from "@grpc/grpc-js";
+import fc from "fast-check";
 import { createClient } from "nice-grpc";
 import { HealthDefinition } from "nice-grpc-server-health";
 import type { Engine } from "../../src/engine/engine.ts";
-import { createLog } from "../../src/host/log.ts";
+import { createLog, type LogFields } from "../../src/host/log.ts";
 import { type MetricsPage, serveMetrics } from "../../src/host/metrics-page.ts";
 import { rejection } from "../rejection.ts";
 import { type Serving, serving, testEngine } from "./serving.ts";
@@ -167,6 +168,15 @@ describe("the log", () => {
     return written.join("");
   };
 
+  function lineOf(format: "text" | "json", fields: LogFields): string {
+    let written = "";
+    const write = (line: string) => {
+      written += line;
+    };
+    createLog({ format, level: "info", now: () => new Date(0), write }).info("it happened", fields);
+    return written;
+  }
+
   test("is one line a message, at or above its level", () => {
     expect(lines("text", "info")).toBe(
       '2026-01-02T03:04:05.678Z info it happened name="with \\"quotes\\"\\n" count=2\n2026-01-02T03:04:05.678Z error it broke\n',
@@ -186,13 +196,58 @@ describe("the log", () => {
     ]);
   });
 
+  test("rounds fractions to what anyone reads, and leaves counts alone", () => {
+    expect(lineOf("text", { duration_s: 0.012345678901234567, count: 123_456_789 })).toEndWith(
+      " duration_s=0.01235 count=123456789\n",
+    );
+    expect(JSON.parse(lineOf("json", { duration_s: 0.1 + 0.2 }))).toMatchObject({ duration_s: 0.3 });
+  });
+
+  test.each(["text", "json"] as const)("as %s never sends a terminal a command, whatever clients say", (format) => {
+    const hostile = fc.string({
+      unit: fc.constantFrom("\u001b", "\u007f", "\u009b", "\u202e", "\u2028", "\u2067", "é", "\n"),
+    });
+    fc.assert(
+      fc.property(hostile, (label) => {
+        const line = lineOf(format, { label });
+        expect(line).toMatch(/^[\x20-\x7eé]*\n$/);
+        if (format === "json") expect(JSON.parse(line).label).toBe(label);
+      }),
+      { seed: 20260102 },
+    );
+  });
+
+  test("has one line for an eviction, with its reason", async () => {
+    await using server = await serving({ engine, capacity: 2 });
+    const client = server.connect();
+    for (const label of ["first", "second", "third"]) await client.createSession({ label });
+    const lines = server.logged.filter((line) => line.includes('label="first"') && !line.includes("created"));
+    expect(lines).toEqual([expect.stringMatching(/info session evicted .* reason="capacity" history_tokens=0\n$/)]);
+  });
+
+  test("names the session of a call by the start of its id", async () => {
+    await using server = await serving({ engine });
+    const session = await server.connect().createSession();
+    await session.append([1]);
+    await Array.fromAsync(session.generate({ maxTokens: 1 }));
+    await session.close();
+    const calls = server.logged.filter((line) => line.includes("debug call "));
+    const of = (method: string) => calls.find((line) => line.includes(`method="${method}"`));
+    for (const method of ["CreateSession", "AppendTokens", "Generate", "CloseSession"]) {
+      expect(of(method)).toContain(` session="${session.id.slice(0, 8)}" `);
+    }
+    expect(server.logged.join("")).not.toContain(session.id);
+  });
+
   test("holds every call at level debug, without token or session id", async () => {
     await using server = await serving({ engine, token: "s3cret" });
     const session = await server.connect({ token: "s3cret" }).createSession();
     await rejection(server.connect({ token: "wr0ng" }).runtimeInfo());
     await session.close();
     const log = server.logged.join("");
-    expect(log).toMatch(/debug call method="CloseSession" code="OK" duration_s=[\d.]+ peer="127.0.0.1:\d+"/);
+    expect(log).toMatch(
+      /debug call method="CloseSession" session="[^"]{8}" code="OK" duration_s=[\d.]+ peer="127.0.0.1:\d+"/,
+    );
     expect(log).toContain('code="UNAUTHENTICATED"');
     for (const secret of ["s3cret", "wr0ng", session.id]) expect(log).not.toContain(secret);
   });
