@@ -1,12 +1,22 @@
 import type { ModelConfig } from "./config.ts";
+import type { Checkpoint } from "./safetensors.ts";
 
 /** Every tensor of a checkpoint that the model uses, with its shape, in the names of transformers. */
 export function checkpointShapes(config: ModelConfig): Map<string, number[]> {
   return new Map(neededTensors(config));
 }
 
-/** The same, one by one: who compares them with what is there stops at the first that is not. */
-export function* neededTensors(config: ModelConfig): Generator<[name: string, shape: number[]]> {
+/**
+ * Throws ModelError unless the checkpoint holds them all. It stops at the first that is missing, so that a billion
+ * layers cost no more than one. Returns how many numbers they hold.
+ */
+export function requireTensors(checkpoint: Checkpoint, config: ModelConfig): number {
+  let elements = 0;
+  for (const [name, shape] of neededTensors(config)) elements += checkpoint.require(name, shape).elements;
+  return elements;
+}
+
+function* neededTensors(config: ModelConfig): Generator<[name: string, shape: number[]]> {
   const { vocabSize, hiddenSize: hidden, headDim, intermediateSize: inner, bias } = config;
   const queries = config.heads * headDim;
   const keys = config.kvHeads * headDim;

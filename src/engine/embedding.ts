@@ -1,4 +1,4 @@
-import { type Checkpoint, openCheckpoint } from "../checkpoint/safetensors.ts";
+import type { Checkpoint } from "../checkpoint/safetensors.ts";
 import { embeddingName } from "../graph/graph.ts";
 
 /**
@@ -6,21 +6,17 @@ import { embeddingName } from "../graph/graph.ts";
  * by row, so that memory grew with every new word of a conversation; a read leaves nothing behind.
  */
 export class Embedding {
-  readonly #checkpoint: Checkpoint;
-
   constructor(
-    modelDir: string,
+    private readonly checkpoint: Checkpoint,
     private readonly hiddenSize: number,
-  ) {
-    this.#checkpoint = openCheckpoint(modelDir);
-  }
+  ) {}
 
   /** Writes the embedding of a token to `out` [.., hiddenSize] from element `at` on. */
   read(tokenId: number, out: Float32Array, at: number): void {
-    this.#checkpoint.readFloats(embeddingName, tokenId * this.hiddenSize, out.subarray(at, at + this.hiddenSize));
+    this.checkpoint.readFloats(embeddingName, tokenId * this.hiddenSize, out.subarray(at, at + this.hiddenSize));
   }
 
   close(): void {
-    this.#checkpoint.close();
+    this.checkpoint.close();
   }
 }

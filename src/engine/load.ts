@@ -5,14 +5,18 @@ import { cacheRoot } from "../cache/folder.ts";
 import { readConfig } from "../checkpoint/config.ts";
 import { readEosTokenIds } from "../checkpoint/eos.ts";
 import { resolveModel } from "../checkpoint/resolve.ts";
+import { openCheckpoint } from "../checkpoint/safetensors.ts";
+import { requireTensors } from "../checkpoint/weight-shapes.ts";
 import { ensureEngineFile } from "../graph/engine-file.ts";
 import { weightFileName } from "../graph/graph.ts";
 import { block, geometry } from "../kv/geometry.ts";
 import { SlabMemory } from "../kv/slab.ts";
+import { slabBytes } from "../kv/slab-bytes.ts";
 import { EngineCore } from "./core.ts";
 import { Decoder } from "./decoder.ts";
 import { Embedding } from "./embedding.ts";
 import type { EngineInfo } from "./engine.ts";
+import { type MachineMemory, requireMemory } from "./memory-need.ts";
 import type { LoadOptions } from "./messages.ts";
 import { pageOut } from "./page-out.ts";
 
@@ -27,6 +31,12 @@ export async function loadEngine(
   const slabGeometry = geometry(options.sink, options.window);
   const { dir, modelId } = resolveModel(options.model, process.env);
   const config = readConfig(dir);
+  const shape = { layers: config.layers, kvHeads: config.kvHeads, headDim: config.headDim };
+  const checkpoint = openCheckpoint(dir);
+  const weights = requireTensors(checkpoint, config);
+  const sessionBytes = slabBytes(slabGeometry, shape) + config.vocabSize * Float32Array.BYTES_PER_ELEMENT;
+  const need = { weights, sessionBytes, quantization: options.quantization, capacity: options.capacity };
+  const scarce = requireMemory(need, machineMemory());
   const eos = readEosTokenIds(dir, config.vocabSize);
   const file = await ensureEngineFile({
     modelDir: dir,
@@ -35,11 +45,10 @@ export async function loadEngine(
     cacheDir: cacheRoot(),
     onProgress,
   });
-  const shape = { layers: config.layers, kvHeads: config.kvHeads, headDim: config.headDim };
-  const memory = new SlabMemory(slabGeometry, shape, options.capacity, config.inverseFrequencies);
+  const memory = allocate(() => new SlabMemory(slabGeometry, shape, options.capacity, config.inverseFrequencies));
   const small = statSync(join(file.dir, weightFileName)).size < singleThreadBytes;
   const threads = options.threads ?? (small ? 1 : availableParallelism());
-  const embedding = new Embedding(dir, config.hiddenSize);
+  const embedding = new Embedding(checkpoint, config.hiddenSize);
   const decoder = await Decoder.load(file.modelPath, threads, config, memory, embedding);
   // ONNX Runtime repacked the weights and won't read most of the file again; and what a first start unpacked from the
   // executable, 50 MB, is not needed again either. Both stay resident until somebody says so.
@@ -58,9 +67,23 @@ export async function loadEngine(
     kvBytesPerToken: memory.bytesPerToken,
     kvSlabBytes: memory.slabBytes,
     eosTokenIds: eos.ids,
-    warnings: eos.warnings,
+    warnings: [...eos.warnings, ...(scarce === undefined ? [] : [scarce])],
     capacity: options.capacity,
     threads,
   };
   return { core: new EngineCore(memory, decoder, config.vocabSize), info };
+}
+
+function machineMemory(): MachineMemory {
+  return { totalBytes: process.constrainedMemory(), availableBytes: process.availableMemory() };
+}
+
+/** An array ends at 4 GiB, however much memory there is. */
+function allocate<T>(make: () => T): T {
+  try {
+    return make();
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    throw new Error(`the sessions are too large for one array (${error.message}): lower --capacity or --window`);
+  }
 }

@@ -5,7 +5,7 @@ import type { ModelConfig } from "../checkpoint/config.ts";
 import { readJsonFile } from "../checkpoint/json-file.ts";
 import { type Checkpoint, openCheckpoint } from "../checkpoint/safetensors.ts";
 import { requireVocabularyFits } from "../checkpoint/vocabulary.ts";
-import { checkpointShapes, neededTensors } from "../checkpoint/weight-shapes.ts";
+import { checkpointShapes, requireTensors } from "../checkpoint/weight-shapes.ts";
 import { describeFileFailure, requireFreeSpace } from "../files/disk-space.ts";
 import { removeDeadParts } from "../files/part.ts";
 import { newPartFolder, publishFolder } from "../files/part-folder.ts";
@@ -54,7 +54,7 @@ export async function ensureEngineFile(options: EngineFileOptions): Promise<Engi
   const { config, quantization } = options;
   const checkpoint = openCheckpoint(options.modelDir);
   try {
-    for (const [name, shape] of neededTensors(config)) checkpoint.require(name, shape);
+    requireTensors(checkpoint, config);
     const enginesDir = join(options.cacheDir, "engines");
     const dir = join(enginesDir, engineKey(config, quantization, graphVersion, checkpoint.files));
     removeDeadParts(enginesDir);

@@ -1,20 +1,21 @@
 import { isIP } from "node:net";
+import { UsageError } from "../cli/exit.ts";
 
 /** Where a server listens. */
 export type Bind = { kind: "tcp"; host: string; port: number } | { kind: "unix"; path: string };
 
-/** Reads host:port, [ipv6]:port or unix:/path. @throws Error that says what is wrong with it. */
+/** Reads host:port, [ipv6]:port or unix:/path. @throws UsageError that says what is wrong with it. */
 export function parseBind(text: string): Bind {
   if (text.startsWith("unix:")) {
     const path = text.slice("unix:".length);
-    if (!path.startsWith("/")) throw new Error(`--bind ${text}: a unix socket needs an absolute path, unix:/path`);
+    if (!path.startsWith("/")) throw new UsageError(`--bind ${text}: a unix socket needs an absolute path, unix:/path`);
     return { kind: "unix", path };
   }
   const [, bracketed, plain, digits] = /^(?:\[([^\]]+)\]|([^:]+)):(\d{1,5})$/.exec(text) ?? [];
   const host = bracketed ?? plain;
   const port = Number(digits);
   if (host === undefined || port > 65535) {
-    throw new Error(`--bind ${text}: expected host:port (port 0 to 65535), [ipv6]:port or unix:/path`);
+    throw new UsageError(`--bind ${text}: expected host:port (port 0 to 65535), [ipv6]:port or unix:/path`);
   }
   return { kind: "tcp", host, port };
 }

@@ -1,5 +1,6 @@
 import type { ServerCredentials } from "@grpc/grpc-js";
 import type { Server } from "nice-grpc";
+import { UsageError } from "../cli/exit.ts";
 import { addressOf, type Bind, isLocal, parseBind } from "./bind.ts";
 import type { ServerOptions } from "./options.ts";
 import { serverCredentials } from "./tls.ts";
@@ -11,11 +12,11 @@ export interface Listening {
   credentials: ServerCredentials;
 }
 
-/** @throws Error for a bad address, a bad PEM file, or a server that other machines could use without a token. */
+/** @throws UsageError for a bad address or one that lets other machines in without a token, Error for a bad PEM file. */
 export async function checkListening(options: ServerOptions): Promise<Listening> {
   const bind = parseBind(options.bind);
   if (!isLocal(bind) && !options.token) {
-    throw new Error(
+    throw new UsageError(
       `--bind ${options.bind} lets other machines in: set a token (--token, --token-file or KAKEYA_TOKEN), or bind 127.0.0.1`,
     );
   }

@@ -1,6 +1,7 @@
 import { block, blockEnd, blockStart, type Geometry, oldestInWindow, ringRowOf, sinkShift } from "./geometry.ts";
 import { rotateKeys, rotationBy } from "./rotary.ts";
 import { type LayerRows, MarkedRows, type RowShape } from "./rows.ts";
+import { bytesPerToken, slabBytes } from "./slab-bytes.ts";
 
 /** One slab's share of what a step computed. */
 export interface ChunkRows {
@@ -52,13 +53,12 @@ export class SlabMemory {
 
   /** Live bytes of one cached token over all layers. */
   get bytesPerToken(): number {
-    return this.shape.layers * this.shape.kvHeads * this.shape.headDim * Float32Array.BYTES_PER_ELEMENT * 2;
+    return bytesPerToken(this.shape);
   }
 
   /** Bytes of one slab, whatever it holds; the sinks' original keys included. */
   get slabBytes(): number {
-    const sinkKeys = this.geometry.sink * (this.bytesPerToken / 2);
-    return this.geometry.rows * this.bytesPerToken + sinkKeys;
+    return slabBytes(this.geometry, this.shape);
   }
 
   /** An empty slab at `place`; whatever was there is erased. */

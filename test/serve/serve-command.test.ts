@@ -169,7 +169,13 @@ test.each([
   [["--capacity", "0"], 2, /--capacity must be an integer from 1/],
   [["--session-ttl", "soon"], 2, /--session-ttl must be a duration/],
   [["--tls-cert", "x.pem"], 2, /both --tls-cert and --tls-key/],
-  [["--bind", "0.0.0.0:0"], 1, /lets other machines in/],
+  [["--bind", "foo"], 2, /--bind foo: expected host:port/],
+  [["--bind", "0.0.0.0:0"], 2, /lets other machines in/],
+  [
+    ["--window", "1048576", "--capacity", "65536"],
+    1,
+    /GiB of memory are needed .* there are .*: lower --capacity to \d/,
+  ],
   [["--model", "/nowhere"], 1, /nowhere/],
   [["--token-file", "/nowhere"], 1, /--token-file \/nowhere: ENOENT/],
 ])("serve %p exits with code %i and says why", async (flags, code, message) => {

@@ -1,0 +1,54 @@
+/** Whether a model and its sessions fit into this machine's memory, found out before any of it is taken. */
+
+import type { Quantization } from "./engine.ts";
+
+export interface MemoryNeed {
+  quantization: Quantization;
+  /** Numbers in the model. */
+  weights: number;
+  /** Of one session: its slab and its last logits. */
+  sessionBytes: number;
+  capacity: number;
+}
+
+export interface MachineMemory {
+  /** What there is, or what this process may have of it. */
+  totalBytes: number;
+  /** What nobody else uses now. */
+  availableBytes: number;
+}
+
+/** What a server takes apart from weights and sessions. */
+const processBytes = 150e6;
+
+/** Of a weight in memory: packed anew by ONNX Runtime, with the scale and the sum of its block. */
+const bytesPerWeight: Readonly<Record<Quantization, number>> = { q8: 1.25, q4: 0.75, f32: 4 };
+
+/**
+ * Answers with a warning when others leave too little memory now.
+ * @throws Error when there never is enough; it says how much is needed, how much there is, and which flag to lower
+ */
+export function requireMemory(need: MemoryNeed, { totalBytes, availableBytes }: MachineMemory): string | undefined {
+  const { quantization, weights, sessionBytes, capacity } = need;
+  const modelBytes = processBytes + weights * bytesPerWeight[quantization];
+  const neededBytes = modelBytes + capacity * sessionBytes;
+  if (neededBytes <= availableBytes) return undefined;
+
+  const parts = `${show(modelBytes)} for the model in ${quantization}, ${capacity} x ${show(sessionBytes)} for sessions`;
+  const needed = `${show(neededBytes)} of memory are needed (${parts})`;
+  const remedy = remedyFor(need, Math.floor((totalBytes - modelBytes) / sessionBytes));
+  if (neededBytes > totalBytes) throw new Error(`${needed}, and there are ${show(totalBytes)}: ${remedy}`);
+  return `${needed}, and only ${show(availableBytes)} of ${show(totalBytes)} are free now: ${remedy}`;
+}
+
+/** @param fitting how many sessions this machine has memory for */
+function remedyFor({ quantization, capacity }: MemoryNeed, fitting: number): string {
+  if (fitting < 0) return quantization === "q4" ? "take a smaller model" : "take --quant q4 or a smaller model";
+  if (fitting === 0) return "lower --window";
+  return fitting < capacity ? `lower --capacity to ${fitting} at most, or --window` : "lower --capacity or --window";
+}
+
+function show(bytes: number): string {
+  const [unit, name] = bytes < 2 ** 30 ? [2 ** 20, "MiB"] : [2 ** 30, "GiB"];
+  return `${Number((bytes / unit).toPrecision(3))} ${name}`;
+}
