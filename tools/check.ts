@@ -2,11 +2,12 @@
  * Everything CI runs: `./kakeya test`. With arguments, only the test files they name.
  * The last line is `N passed, N failed`: each static check, each build, each test and the coverage gate count as one.
  */
-import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
-import { coverageFaults, readLcov, sourceFiles } from "./coverage.ts";
+import { coverageFaults, sourceFiles, sumOfCoverage } from "./coverage.ts";
 import { packageCommand } from "./package-command.ts";
+import { junitOf, runTestFiles, testFiles } from "./test-files.ts";
 
 const root = resolve(import.meta.dir, "..");
 const bun = process.execPath;
@@ -15,6 +16,11 @@ const scratch = mkdtempSync(join(tmpdir(), "kakeya-check-"));
 const count = { passed: 0, failed: 0 };
 
 const only = process.argv.slice(2);
+const files = testFiles(root, only);
+if (files.length === 0) {
+  console.error(`test: no test file's path contains ${only.join(" or ")}`);
+  process.exit(2);
+}
 if (only.length === 0) {
   await Promise.all([
     run("types", [...packageCommand("tsc"), "--noEmit"]),
@@ -24,7 +30,7 @@ if (only.length === 0) {
     run("build of the SDK", [bun, "build.ts", "--target", "client"]),
   ]);
 }
-await tests(only);
+await tests();
 rmSync(scratch, { recursive: true, force: true });
 console.log(`${count.passed} passed, ${count.failed} failed`);
 process.exit(count.failed === 0 ? 0 : 1);
@@ -44,31 +50,23 @@ function report(name: string, passed: boolean, startedAt: number, details: strin
   if (!passed) console.log(details.trimEnd());
 }
 
-async function tests(paths: string[]): Promise<void> {
-  const junit = process.env.KAKEYA_JUNIT ?? join(scratch, "junit.xml");
-  const coverage = ["--coverage", "--coverage-reporter=lcov", `--coverage-dir=${scratch}`];
-  const reporter = ["--reporter=junit", `--reporter-outfile=${junit}`];
-  const options = ["--timeout=120000", "--parallel=2", "--only-failures", ...reporter];
-  const command = [bun, "test", ...options, ...(paths.length === 0 ? coverage : []), ...paths];
-  const code = await Bun.spawn(command, { cwd: root, stdin: "ignore", stdout: "inherit", stderr: "inherit" }).exited;
+async function tests(): Promise<void> {
+  const results = await runTestFiles(root, files, { parallel: 2, scratch }, (result) => {
+    count.passed += result.passed;
+    count.failed += result.failed;
+    const { file, passed, failed, seconds, crash } = result;
+    if (failed > 0) console.log(result.output);
+    const verdict = crash === undefined ? `${passed} passed, ${failed} failed` : `its process ${crash}`;
+    console.log(`${failed === 0 ? "pass" : "FAIL"}  ${file}: ${verdict} (${seconds.toFixed(1)} s)`);
+  });
+  if (process.env.KAKEYA_JUNIT !== undefined) writeFileSync(process.env.KAKEYA_JUNIT, junitOf(results));
+  if (only.length > 0) return;
+  const crashed = results.filter(({ crash }) => crash !== undefined);
+  if (crashed.length > 0) {
+    console.log(`coverage is not judged without ${crashed.map(({ file }) => file).join(", ")}`);
+    return;
+  }
   const startedAt = performance.now();
-  const { tests, failures, skipped } = totalsOf(textOf(junit));
-  count.passed += tests - failures - skipped;
-  count.failed += failures;
-  if (code !== 0 && failures === 0) report("tests", false, startedAt, `bun test ended with ${code}`);
-  if (paths.length > 0) return;
-  const faults = coverageFaults(readLcov(textOf(join(scratch, "lcov.info"))), sourceFiles(root));
+  const faults = coverageFaults(sumOfCoverage(results.map(({ coverage }) => coverage)), sourceFiles(root));
   report("coverage", faults.length === 0, startedAt, faults.join("\n"));
-}
-
-/** What a test run wrote; nothing when it ended before it could. */
-function textOf(file: string): string {
-  return existsSync(file) ? readFileSync(file, "utf8") : "";
-}
-
-/** The sums that a JUnit report states in its first element. */
-function totalsOf(junit: string): { tests: number; failures: number; skipped: number } {
-  const head = junit.match(/<testsuites [^>]*>/)?.[0] ?? "";
-  const total = (name: string) => Number(head.match(new RegExp(` ${name}="(\\d+)"`))?.[1] ?? 0);
-  return { tests: total("tests"), failures: total("failures"), skipped: total("skipped") };
 }

@@ -1,12 +1,7 @@
 import { Glob } from "bun";
 
-/** Lines a test could run, and those that one did. */
-export interface Coverage {
-  lines: number;
-  covered: number;
-  /** Line numbers no test ran. */
-  missed: number[];
-}
+/** Of one source file: how often each line ran that a test could run. */
+export type Coverage = Map<number, number>;
 
 /** Reads an lcov tracefile: one entry a source file, its path as written there. */
 export function readLcov(text: string): Map<string, Coverage> {
@@ -14,14 +9,23 @@ export function readLcov(text: string): Map<string, Coverage> {
   for (const record of text.split("end_of_record")) {
     const file = record.match(/^SF:(.+)$/m)?.[1];
     if (file === undefined) continue;
-    const hits = [...record.matchAll(/^DA:(\d+),(\d+)/gm)].map(([, line, count]) => ({
-      line: Number(line),
-      run: count !== "0",
-    }));
-    const missed = hits.filter(({ run }) => !run).map(({ line }) => line);
-    files.set(file, { lines: hits.length, covered: hits.length - missed.length, missed });
+    const hits = [...record.matchAll(/^DA:(\d+),(\d+)/gm)];
+    files.set(file, new Map(hits.map(([, line, count]) => [Number(line), Number(count)])));
   }
   return files;
+}
+
+/** What several runs covered together. */
+export function sumOfCoverage(runs: readonly ReadonlyMap<string, Coverage>[]): Map<string, Coverage> {
+  const sum = new Map<string, Coverage>();
+  for (const run of runs) {
+    for (const [file, lines] of run) {
+      const total = sum.get(file) ?? new Map<number, number>();
+      for (const [line, count] of lines) total.set(line, (total.get(line) ?? 0) + count);
+      sum.set(file, total);
+    }
+  }
+  return sum;
 }
 
 /** Files that no line of may be left out: pure functions, where a line that no test runs is a guess. */
@@ -35,12 +39,13 @@ export function coverageFaults(files: ReadonlyMap<string, Coverage>, sources: re
   let covered = 0;
   for (const source of sources) {
     const file = files.get(source);
+    const missed = [...(file ?? [])].flatMap(([line, count]) => (count === 0 ? [line] : []));
     if (complete.test(source)) {
       if (file === undefined) faults.push(`${source}: no test loads it`);
-      else if (file.missed.length > 0) faults.push(`${source}: no test runs line ${file.missed.join(", ")}`);
+      else if (missed.length > 0) faults.push(`${source}: no test runs line ${missed.join(", ")}`);
     } else {
-      lines += file?.lines ?? 0;
-      covered += file?.covered ?? 0;
+      lines += file?.size ?? 0;
+      covered += (file?.size ?? 0) - missed.length;
     }
   }
   const share = lines === 0 ? 0 : covered / lines;
