@@ -117,7 +117,7 @@ function dropFromPageCache(files: readonly string[]): void {
 async function resident(options: EngineOptions): Promise<Partial<Measured>> {
   const [engine, loadS] = await timed(() => openEngine(options));
   const slab = await engine.createSlab();
-  await engine.append(slab, words(options.window + prefillTokens, engine.info));
+  await engine.append(slab, words(engine.info.window + prefillTokens, engine.info));
   for (let i = 0; i < decodeSteps; i++) await engine.decode([{ slab, sampling: greedy }]);
   const residentBytes = process.memoryUsage.rss();
   await engine.close();
@@ -127,7 +127,7 @@ async function resident(options: EngineOptions): Promise<Partial<Measured>> {
 async function served(options: EngineOptions): Promise<Partial<Measured>> {
   const engine = await openEngine(options);
   const slab = await engine.createSlab();
-  await engine.append(slab, words(options.window + 64, engine.info)); // a full window
+  await engine.append(slab, words(engine.info.window + 64, engine.info)); // a full window
   const [, prefillS] = await timed(() => engine.append(slab, words(prefillTokens, engine.info)));
   const decodeMs = medianMs(await times(() => engine.decode([{ slab, sampling: greedy }])));
   await engine.close();
@@ -138,9 +138,9 @@ async function served(options: EngineOptions): Promise<Partial<Measured>> {
 async function share(options: EngineOptions): Promise<Partial<Measured>> {
   const { core, info } = await loadEngine(options, () => {});
   const slab = core.createSlab();
-  await core.append(slab, words(options.window + 64, info));
+  await core.append(slab, words(info.window + 64, info));
   const step = () => core.decode([{ slab, sampling: greedy }]);
-  const sides = [step, await products(options, false), await products(options, true)];
+  const sides = [step, await products(options, info.window, false), await products(options, info.window, true)];
   const seconds: number[][] = sides.map(() => []);
   for (let turn = 0; turn < turns; turn++) {
     for (const [i, side] of sides.entries()) seconds[i]?.push(...(await times(side, 1 / turns)));
@@ -150,10 +150,10 @@ async function share(options: EngineOptions): Promise<Partial<Measured>> {
 }
 
 /** Runs the linear layers, or all matrix products, of one token's step, and nothing else. */
-async function products(options: EngineOptions, attention: boolean): Promise<() => Promise<unknown>> {
+async function products(options: EngineOptions, window: number, attention: boolean): Promise<() => Promise<unknown>> {
   const file = await engineFile(options);
   const config = readConfig(resolveModel(options.model, process.env).dir);
-  const { ringRows } = geometry(options.sink, options.window);
+  const { ringRows } = geometry(options.sink, window);
   const sizes = { ...config, attentionRows: attentionRows(config).perToken, ringRows, block };
   const { model, inputs, output } = productsOf(readFileSync(file.modelPath), sizes, attention);
   const path = join(file.dir, `products-${attention}.onnx`); // where its weights are

@@ -41,7 +41,7 @@ export const serverFlags = {
   model: modelFlags.model,
   quant: passedOn(modelFlags.quant),
   sink: passedOn(modelFlags.sink),
-  window: passedOn(modelFlags.window),
+  window: modelFlags.window,
   threads: modelFlags.threads,
 } as const satisfies ArgsDef;
 

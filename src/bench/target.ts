@@ -1,6 +1,7 @@
 /** What a run measures: a server that was given or started, and the tokenizer that goes with its model. */
 
 import { resolveModel } from "../checkpoint/resolve.ts";
+import { windowWarning } from "../checkpoint/window-advice.ts";
 import { say } from "../cli/output.ts";
 import { Client, type RuntimeInfo, Unauthenticated } from "../client/index.ts";
 import { loadTokenizer, type Tokenizer } from "../text/tokenizer.ts";
@@ -23,6 +24,9 @@ export async function openTarget(options: BenchOptions): Promise<Target> {
   const address = options.address ?? server?.address ?? "";
   const client = opened.use(new Client(address, options.token === undefined ? {} : { token: options.token }));
   const info = await runtimeInfo(client, address);
+  const warning =
+    server === undefined ? undefined : windowWarning(resolveModel(options.model, process.env).dir, info.window);
+  if (warning !== undefined) say(`warning: ${warning}`);
   const tokenizer = tokenizerFor(options, info);
   const parts = opened.move();
   const close = () => parts.disposeAsync();

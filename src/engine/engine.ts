@@ -104,7 +104,8 @@ export interface EngineOptions {
   model?: string;
   quantization: Quantization;
   sink: number;
-  window: number;
+  /** Absent: what suits the model. */
+  window?: number;
   capacity: number;
   /** Intra-op threads of ONNX Runtime; absent: chosen from the machine and the model. */
   threads?: number;

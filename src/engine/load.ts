@@ -7,6 +7,7 @@ import { readEosTokenIds } from "../checkpoint/eos.ts";
 import { resolveModel } from "../checkpoint/resolve.ts";
 import { openCheckpoint } from "../checkpoint/safetensors.ts";
 import { requireTensors } from "../checkpoint/weight-shapes.ts";
+import { readWindowAdvice, windowWarning } from "../checkpoint/window-advice.ts";
 import { ensureEngineFile } from "../graph/engine-file.ts";
 import { weightFileName } from "../graph/graph.ts";
 import { block, geometry } from "../kv/geometry.ts";
@@ -28,8 +29,9 @@ export async function loadEngine(
   options: LoadOptions,
   onProgress: (progress: { doneBytes: number; totalBytes: number }) => void,
 ): Promise<{ core: EngineCore; info: EngineInfo }> {
-  const slabGeometry = geometry(options.sink, options.window);
   const { dir, modelId } = resolveModel(options.model, process.env);
+  const window = options.window ?? readWindowAdvice(dir).default;
+  const slabGeometry = geometry(options.sink, window);
   const config = readConfig(dir);
   const shape = { layers: config.layers, kvHeads: config.kvHeads, headDim: config.headDim };
   const checkpoint = openCheckpoint(dir);
@@ -60,14 +62,14 @@ export async function loadEngine(
     architecture: config.architecture,
     vocabSize: config.vocabSize,
     sink: options.sink,
-    window: options.window,
+    window,
     block,
     quantization: options.quantization,
     exact: decoder.exact,
     kvBytesPerToken: memory.bytesPerToken,
     kvSlabBytes: memory.slabBytes,
     eosTokenIds: eos.ids,
-    warnings: [...eos.warnings, ...(scarce === undefined ? [] : [scarce])],
+    warnings: [...eos.warnings, windowWarning(dir, window), scarce].filter((warning) => warning !== undefined),
     capacity: options.capacity,
     threads,
   };

@@ -29,9 +29,9 @@ export const modelFlags = {
   },
   window: {
     type: "string",
-    description: "Last tokens that every session keeps",
+    description:
+      "Last tokens that every session keeps; without it, what suits the model: 64 for the embedded one, 1024 for others",
     valueHint: "tokens",
-    default: String(engine.window),
   },
   threads: {
     type: "string",
@@ -115,16 +115,16 @@ export interface ServeOptions {
 
 /** @throws {UsageError} for a value that no server takes. Reads no file. */
 export function serveOptions(args: ParsedArgs<typeof serveFlags>): ServeOptions {
-  const { model, threads, "metrics-port": metricsPort } = args;
+  const { model, window, threads, "metrics-port": metricsPort } = args;
   const tls = tlsFiles(args["tls-cert"], args["tls-key"], args["tls-client-ca"]);
   parseBind(args.bind);
   return {
     engine: {
       quantization: args.quant,
       sink: integer("sink", args.sink, 0, 65_536),
-      window: integer("window", args.window, 1, 1_048_576),
       capacity: integer("capacity", args.capacity, 1, 65_536),
       ...(model === undefined ? {} : { model }),
+      ...(window === undefined ? {} : { window: integer("window", window, 1, 1_048_576) }),
       ...(threads === undefined ? {} : { threads: integer("threads", threads, 1, 1024) }),
     },
     server: {

@@ -26,8 +26,8 @@ export interface ServerOptions {
   keepaliveTimeoutS: number;
 }
 
-/** What is served when nothing is chosen: the embedded model. */
-export const defaultEngineOptions: EngineOptions = { quantization: "q8", sink: 4, window: 64, capacity: 4 };
+/** What is served when nothing is chosen: the embedded model, with the window that suits it. */
+export const defaultEngineOptions: EngineOptions = { quantization: "q8", sink: 4, capacity: 4 };
 
 /** What a server does when it is told nothing. */
 export const defaultServerOptions: ServerOptions = {

@@ -11,9 +11,14 @@ export function readyLine({ engine, address }: Ready): string {
   const kvBytes = (engine.sink + engine.window) * engine.kvBytesPerToken;
   return [
     `kakeya serves ${engine.modelId} ${engine.quantization} at ${address}`,
-    `${engine.capacity} sessions of ${engine.sink}+${engine.window} tokens, ${kvBytes} KV bytes each`,
+    `${engine.capacity} sessions, each remembers ${remembered(engine)} in ${kvBytes} KV bytes`,
     `try: kakeya bench --address ${address} --duration 1m`,
   ].join(" | ");
+}
+
+function remembered({ sink, window }: Pick<EngineInfo, "sink" | "window">): string {
+  const last = `the last ${window} tokens`;
+  return sink === 0 ? last : `the first ${sink} and ${last}`;
 }
 
 /** The address in a server's ready line; undefined when it is another line. */

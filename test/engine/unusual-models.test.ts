@@ -2,11 +2,12 @@
 import { expect, test } from "bun:test";
 import { join } from "node:path";
 import { greedy } from "../../src/engine/engine.ts";
+import { loadEngine } from "../../src/engine/load.ts";
 import { presets, writeRandomCheckpoint } from "../../tools/random-checkpoint.ts";
 import { editTensor } from "../checkpoint/edit-tensor.ts";
 import { rejection } from "../rejection.ts";
 import { scratchDir } from "../scratch.ts";
-import { loadDir } from "./models.ts";
+import { loadDir, modelDir } from "./models.ts";
 
 test.each([1, 2, 3])("A vocabulary of %i is large enough to be loaded and to generate", async (vocabSize) => {
   using scratch = scratchDir();
@@ -30,4 +31,16 @@ test("A model whose logits are infinite is refused when it is loaded", async () 
   editTensor(dir, "model.norm.weight", (values) => values.fill(3e38));
   const error = await rejection(loadDir(dir, {}));
   expect(error.message).toMatch(/computes logits that are not finite numbers\. .*download it again/);
+});
+
+test("A model of which nothing is said gets a window of 1,024, and the embedded one its 64", async () => {
+  const options = { quantization: "q8", sink: 4, capacity: 1, threads: 1 } as const;
+  for (const [model, window] of [
+    ["qwen3-tied", 1024],
+    ["kakeya-tiny", 64],
+  ] as const) {
+    const { core, info } = await loadEngine({ ...options, model: modelDir(model) }, () => {});
+    expect(info.window).toBe(window);
+    await core.close();
+  }
 });

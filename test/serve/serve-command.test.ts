@@ -55,13 +55,22 @@ async function serve(...flags: string[]): Promise<Served> {
 test("it says on one line what it serves and where, and nothing else on stdout", async () => {
   await using server = await serve();
   expect(server.readyLine).toMatch(
-    /^kakeya serves kakeya-tiny q8 at 127\.0\.0\.1:\d+ \| .*4\+64 tokens, 208896 KV bytes/,
+    /^kakeya serves kakeya-tiny q8 at 127\.0\.0\.1:\d+ \| 4 sessions, each remembers the first 4 and the last 64 tokens in 208896 KV bytes/,
   );
   using client = new Client(server.address);
   expect((await client.runtimeInfo()).modelId).toBe("kakeya-tiny");
   server.process.kill("SIGTERM");
   expect(await server.process.exited).toBe(0);
   expect(await server.restOfStdout()).toBe("");
+});
+
+test("it warns of a window that the model was not trained on", async () => {
+  await using server = await serve("--window", "1024");
+  expect(server.readyLine).toContain("the first 4 and the last 1024 tokens");
+  server.process.kill("SIGTERM");
+  expect(await server.stderr()).toMatch(
+    /warn --window 1024 is outside of what the model was trained on, 16 to 256 tokens: .* Take --window 256/,
+  );
 });
 
 test("its address can be read back from its line, whatever the model's name", () => {
