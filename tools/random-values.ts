@@ -33,3 +33,27 @@ export function float16Bits(value: number): number {
   // A mantissa that rounds up to 1024 carries into the exponent, which is right.
   return sign | (((exponent + 15) << 10) + Math.round((magnitude / 2 ** exponent - 1) * 1024));
 }
+
+/**
+ * Returns a source of values with heavy tails, as trained weights have them: Student's t with 5 degrees of freedom, a
+ * variance of 1.
+ */
+export function heavyTailed(seed: number): (count: number) => Float32Array {
+  const degrees = 5;
+  const draw = randomValues(seed, 0, 1);
+  const normal = (count: number) => {
+    // The sum of three draws is nearer to a normal distribution than one.
+    const values = draw(3 * count);
+    return Float32Array.from({ length: count }, (_, i) => {
+      return ((values[3 * i] ?? 0) + (values[3 * i + 1] ?? 0) + (values[3 * i + 2] ?? 0)) / Math.sqrt(3);
+    });
+  };
+  return (count) => {
+    const squares = normal(degrees * count).map((value) => value ** 2);
+    const variance = degrees / (degrees - 2);
+    return normal(count).map((value, i) => {
+      const chiSquared = squares.subarray(i * degrees, (i + 1) * degrees).reduce((a, b) => a + b);
+      return value / Math.sqrt((chiSquared / degrees) * variance);
+    });
+  };
+}

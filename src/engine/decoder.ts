@@ -32,15 +32,14 @@ export class Decoder {
   readonly #slabs = new Map<string, Record<string, Tensor>>();
   readonly #copies = new OutputCopies();
   readonly #newRows: NewRowMemory;
-  /** [capacity, vocab]: the last logits of the slab at each place. */
+  /** [capacity + 1, vocab]: the last logits of the slab at each place, and room for a repeated row behind the last. */
   readonly #logits: Float32Array;
-  /** [2, vocab]: where they go when a lone slab has two rows. */
-  #spare: Float32Array | undefined;
   /**
-   * The fewest rows a linear layer is given. On some processors the kernel for a single row gives other bits than the
-   * one for more (4 bit on AVX2); there a lone token is run twice and the second result is thrown away.
+   * Linear layers are given a multiple of so many rows. MatMulNBits takes rows in pairs; one that is left over goes
+   * through another kernel, which gives other bits with blocks of 64 and 128 and, on some processors, with 4 bits.
+   * There the last token is run twice, and the second result is thrown away.
    */
-  #minRows: 1 | 2 = 1;
+  #rowMultiple: 1 | 2 = 1;
   #exact = false;
 
   private constructor(
@@ -49,8 +48,8 @@ export class Decoder {
     private readonly memory: SlabMemory,
     private readonly embedding: Embedding,
   ) {
-    this.#logits = new Float32Array(memory.capacity * config.vocabSize);
-    this.#newRows = new NewRowMemory(config, Math.max(block, memory.capacity));
+    this.#logits = new Float32Array((memory.capacity + 1) * config.vocabSize);
+    this.#newRows = new NewRowMemory(config, Math.max(block, 2 * memory.capacity));
   }
 
   static async load(
@@ -64,7 +63,7 @@ export class Decoder {
     const decoder = new Decoder(session, config, memory, embedding);
     decoder.#exact = await givesSameBits(decoder, memory);
     if (!decoder.#exact) {
-      decoder.#minRows = 2;
+      decoder.#rowMultiple = 2;
       decoder.#exact = await givesSameBits(decoder, memory);
     }
     if (!decoder.logitsOf(0).every(Number.isFinite)) throw new NotFinite(modelPath);
@@ -83,14 +82,14 @@ export class Decoder {
   async step(first: number, chunks: Chunk[], wantLogits: boolean): Promise<StepResult> {
     const n = chunks.length;
     const asked = chunks[0]?.tokenIds.length ?? 0;
-    const tokens = n === 1 ? Math.max(asked, this.#minRows) : asked;
+    const tokens = (n * asked) % this.#rowMultiple === 0 ? asked : asked + 1;
     const operands = cached(this.#operands, `${n},${tokens}`, Infinity, () => this.#makeOperands(n, tokens));
     // Any run of places may be asked for in time, a square of the capacity in all.
     const slabs = cached(this.#slabs, `${first},${n}`, 2 * this.memory.capacity, () => this.#slabTensors(first, n));
     chunks.forEach((chunk, i) => {
       operands.fill(i, chunk, this.embedding);
     });
-    const rows = wantLogits ? Math.max(n, this.#minRows) : 0;
+    const rows = wantLogits ? Math.ceil(n / this.#rowMultiple) * this.#rowMultiple : 0;
     const lastRows = BigInt64Array.from({ length: rows }, (_, i) => BigInt(Math.min(i, n - 1) * tokens + asked - 1));
     const feeds = { ...slabs, ...operands.feeds, last: new Tensor("int64", lastRows, [rows]) };
     if (!wantLogits) {
@@ -98,14 +97,15 @@ export class Decoder {
       return { rows: operands.rows, best: [] };
     }
     const vocab = this.config.vocabSize;
-    const logits = rows > n ? this.#spareLogits() : this.#logits.subarray(first * vocab, (first + n) * vocab);
+    const logits = this.#logits.subarray(first * vocab, (first + rows) * vocab);
+    const displaced = logits.slice(n * vocab);
     const best = new BigInt64Array(rows);
     await this.#run(feeds, {
       ...operands.fetches,
       [logitsOutput]: new Tensor("float32", logits, [rows, vocab]),
       best: new Tensor("int64", best, [rows]),
     });
-    if (rows > n) this.logitsOf(first).set(logits.subarray(0, vocab));
+    logits.set(displaced, n * vocab);
     return { rows: operands.rows, best: Array.from(best.subarray(0, n), Number) };
   }
 
@@ -135,11 +135,6 @@ export class Decoder {
 
   #makeOperands(n: number, tokens: number): StepOperands {
     return new StepOperands(this.config, this.memory, this.#newRows, n, tokens);
-  }
-
-  #spareLogits(): Float32Array {
-    this.#spare ??= new Float32Array(2 * this.config.vocabSize);
-    return this.#spare;
   }
 
   /** The rings and current blocks of n places, as views of the slabs' memory. */

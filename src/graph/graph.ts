@@ -1,13 +1,17 @@
 import type { ModelConfig } from "../checkpoint/config.ts";
 import { GraphWriter } from "./onnx.ts";
-import type { Planned, PlannedTensor, Quantization, WeightPlan } from "./plan.ts";
+import {
+  type BlockFormat,
+  blockFormats,
+  type Planned,
+  type PlannedTensor,
+  type Quantization,
+  type WeightPlan,
+} from "./plan.ts";
 
 /** Changes whenever the same checkpoint would give another graph or weight file. */
-export const graphVersion = "2";
+export const graphVersion = "3";
 export const weightFileName = "weights.bin";
-
-/** Weights of a block share one scale. MatMulNBits gives the same bits for one row and many only at 32 or below. */
-const quantizationBlock = 32;
 
 /**
  * A decoder that attends over a slab in place.
@@ -33,9 +37,10 @@ const quantizationBlock = 32;
 export function buildGraph(
   config: ModelConfig,
   quantization: Quantization,
+  format = quantization === "f32" ? undefined : blockFormats[quantization],
 ): { plan: WeightPlan; model: Uint8Array; nodeCount: number } {
   const writer = new GraphWriter();
-  const weights = new WeightFile(writer, quantization);
+  const weights = new WeightFile(writer, format);
   const { heads, kvHeads, headDim, hiddenSize } = config;
   const rows = attentionRows(config);
   const epsilon = config.rmsNormEps;
@@ -195,7 +200,7 @@ class WeightFile {
 
   constructor(
     private readonly writer: GraphWriter,
-    private readonly quantization: Quantization,
+    private readonly format: BlockFormat | undefined,
   ) {}
 
   plan(): WeightPlan {
@@ -206,24 +211,24 @@ class WeightFile {
   linear(x: string, name: string, sources: string[], n: number, k: number, biases: string[]): string {
     const out = `${name}.out`;
     const bias = biases.length > 0 ? [this.vector(`${name}.bias`, biases, n)] : [];
-    if (this.quantization === "f32") {
+    if (!this.format) {
       const tensor = this.#place(`${name}.weight`, "float32", [k, n]);
       this.#entries.push({ form: "transposed", sources, n, k, tensor });
       const product = this.writer.node("MatMul", [x, this.writer.external(tensor, weightFileName)], out);
       return bias[0] ? this.writer.node("Add", [product, bias[0]], `${out}.biased`) : product;
     }
-    const bits = this.quantization === "q4" ? 4 : 8;
-    const blocks = Math.ceil(k / quantizationBlock);
-    const packed = this.#place(`${name}.packed`, "uint8", [n, blocks, (quantizationBlock * bits) / 8]);
+    const { bits, blockSize } = this.format;
+    const blocks = Math.ceil(k / blockSize);
+    const packed = this.#place(`${name}.packed`, "uint8", [n, blocks, (blockSize * bits) / 8]);
     const scales = this.#place(`${name}.scales`, "float32", [n * blocks]);
-    this.#entries.push({ form: "quantized", sources, n, k, bits, packed, scales });
+    this.#entries.push({ form: "quantized", sources, n, k, format: this.format, packed, scales });
     const inputs = [x, this.writer.external(packed, weightFileName), this.writer.external(scales, weightFileName)];
     return this.writer.node("MatMulNBits", bias[0] ? [...inputs, "", "", bias[0]] : inputs, out, {
       K: { int: k },
       N: { int: n },
       bits: { int: bits },
-      block_size: { int: quantizationBlock },
-      accuracy_level: { int: 4 }, // int8 activations: the level whose bits don't depend on the number of rows
+      block_size: { int: blockSize },
+      accuracy_level: { int: 4 }, // int8 activations: the level whose bits depend least on the number of rows
     });
   }
 

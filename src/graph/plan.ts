@@ -3,6 +3,21 @@
 /** How the linear layers' weights are stored. */
 export type Quantization = "q8" | "q4" | "f32";
 
+/** How ONNX Runtime's MatMulNBits stores a matrix: `blockSize` weights along K share one scale. */
+export interface BlockFormat {
+  bits: 4 | 8;
+  blockSize: 32 | 64 | 128;
+}
+
+/**
+ * The larger a block, the fewer scales are read and the less is added up between them, and the coarser the scales are:
+ * results/measurements has both. Beyond 32 a row's bits depend on whether the number of rows is even (see decoder.ts).
+ */
+export const blockFormats: Readonly<Record<Exclude<Quantization, "f32">, BlockFormat>> = {
+  q8: { bits: 8, blockSize: 128 },
+  q4: { bits: 4, blockSize: 128 },
+};
+
 /** One tensor of the weight file, as ONNX external data names it. */
 export interface PlannedTensor {
   name: string;
@@ -16,16 +31,17 @@ export interface PlannedTensor {
 /** How one matrix or vector of the checkpoint becomes tensors of the weight file. */
 export type Planned =
   /**
-   * The matrices `sources`, each [rows, K] and stacked to [N, K], quantized in blocks of 32 along K, in the layout of
-   * ONNX Runtime's MatMulNBits: packed [N, ceil(K/32), 32*bits/8] uint8 (4 bit: low nibble first; the zero points are
-   * the operator's defaults, 8 and 128) and scales [N * ceil(K/32)] float32. The last block of a row is padded with zeros.
+   * The matrices `sources`, each [rows, K] and stacked to [N, K], quantized in blocks of B = `format.blockSize` along K,
+   * in the layout of ONNX Runtime's MatMulNBits: packed [N, ceil(K/B), B*bits/8] uint8 (4 bit: low nibble first; the
+   * zero points are the operator's defaults, 8 and 128) and scales [N * ceil(K/B)] float32. The last block of a row is
+   * padded with zeros.
    */
   | {
       form: "quantized";
       sources: string[];
       n: number;
       k: number;
-      bits: 4 | 8;
+      format: BlockFormat;
       packed: PlannedTensor;
       scales: PlannedTensor;
     }

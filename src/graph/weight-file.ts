@@ -42,11 +42,11 @@ type Write = (bytes: ArrayBufferView, position: number) => void;
 type Form<F extends Planned["form"]> = Extract<Planned, { form: F }>;
 
 function writeQuantized(entry: Form<"quantized">, checkpoint: Checkpoint, digests: TensorDigests, write: Write): void {
-  const { packed, scales, n, k, bits } = entry;
+  const { packed, scales, n, k, format } = entry;
   const packedRowBytes = packed.bytes / n;
   const scalesRowBytes = scales.bytes / n;
   for (const { source, row, values } of stackedRows(entry, chunkElements, checkpoint, digests)) {
-    const quantized = naming(checkpoint, source, () => quantizeRows(values, k, bits));
+    const quantized = naming(checkpoint, source, () => quantizeRows(values, k, format));
     write(quantized.packed, packed.offset + row * packedRowBytes);
     write(quantized.scales, scales.offset + row * scalesRowBytes);
   }

@@ -3,7 +3,7 @@ import { closeSync, openSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import fc from "fast-check";
 import { openCheckpoint } from "../../src/checkpoint/safetensors.ts";
-import type { Planned, PlannedTensor } from "../../src/graph/plan.ts";
+import { blockFormats, type Planned, type PlannedTensor } from "../../src/graph/plan.ts";
 import { quantizeRows } from "../../src/graph/quantize.ts";
 import { performTask, transpose } from "../../src/graph/weight-file.ts";
 import { randomValues } from "../../tools/random-values.ts";
@@ -46,16 +46,20 @@ function stacked(a: { values: Float32Array }, b: { values: Float32Array }): Floa
 }
 
 describe("The weight file", () => {
-  test.each([4, 8] as const)("holds stacked matrices of several chunks as quantized at once, %d bits", (bits) => {
-    const [n, k] = [1500, 1024];
-    const [a, b] = [randomMatrix(1100, k, 1), randomMatrix(400, k, 2)];
-    const packed = place("packed", "uint8", [n, k / 32, 4 * bits], 4096);
-    const scales = place("scales", "float32", [(n * k) / 32], 4096 + packed.bytes);
-    const file = written({ a, b }, { form: "quantized", sources: ["a", "b"], n, k, bits, packed, scales });
-    const expected = quantizeRows(stacked(a, b), k, bits);
-    expect(file.subarray(4096, 4096 + packed.bytes).equals(expected.packed)).toBe(true);
-    expect(float32At(file, scales.offset, expected.scales.length)).toEqual(expected.scales);
-  });
+  test.each(Object.values(blockFormats))(
+    "holds stacked matrices of several chunks as quantized at once: %o",
+    (format) => {
+      const { bits, blockSize } = format;
+      const [n, k] = [1500, 1024];
+      const [a, b] = [randomMatrix(1100, k, 1), randomMatrix(400, k, 2)];
+      const packed = place("packed", "uint8", [n, k / blockSize, (blockSize * bits) / 8], 4096);
+      const scales = place("scales", "float32", [(n * k) / blockSize], 4096 + packed.bytes);
+      const file = written({ a, b }, { form: "quantized", sources: ["a", "b"], n, k, format, packed, scales });
+      const expected = quantizeRows(stacked(a, b), k, format);
+      expect(file.subarray(4096, 4096 + packed.bytes).equals(expected.packed)).toBe(true);
+      expect(float32At(file, scales.offset, expected.scales.length)).toEqual(expected.scales);
+    },
+  );
 
   test("holds a transposed stack that is larger than what is held in memory", () => {
     const [n, k] = [9000, 1024];
