@@ -9,6 +9,7 @@ import { checkpointShapes, requireTensors } from "../checkpoint/weight-shapes.ts
 import { describeFileFailure, requireFreeSpace } from "../files/disk-space.ts";
 import { removeDeadParts } from "../files/part.ts";
 import { newPartFolder, publishFolder } from "../files/part-folder.ts";
+import { noteUse, removeEarlierEngineFiles } from "./earlier-engine-files.ts";
 import { engineKey } from "./engine-key.ts";
 import { readManifest, writeManifest } from "./engine-manifest.ts";
 import { fingerprintOf } from "./fingerprint.ts";
@@ -48,7 +49,7 @@ const mostThreads = 4;
  *
  * A folder of the cache is either complete (its manifest is written last, and names every file's size) or is built
  * anew. Building happens in a folder beside it, which is renamed when its bytes are on the disk; two processes that
- * build the same model both end with a whole one. Throws FileError, and leaves nothing half-written behind.
+ * build the same model both end with a whole one. Engine files of earlier versions are removed. Throws FileError, and leaves nothing half-written behind.
  */
 export async function ensureEngineFile(options: EngineFileOptions): Promise<EngineFile> {
   const { config, quantization } = options;
@@ -60,6 +61,8 @@ export async function ensureEngineFile(options: EngineFileOptions): Promise<Engi
     removeDeadParts(enginesDir);
     try {
       const fingerprint = readManifest(dir)?.fingerprint ?? (await build(dir, checkpoint, options));
+      noteUse(dir);
+      removeEarlierEngineFiles(enginesDir);
       return { dir, modelPath: join(dir, modelFileName), fingerprint };
     } catch (error) {
       throw describeFileFailure(enginesDir, error);

@@ -33,6 +33,12 @@ export function readManifest(dir: string): { fingerprint: string } | undefined {
   return whole ? { fingerprint } : undefined;
 }
 
+/** The version of the graph in `dir`; undefined where no engine file is, or only a part of one. */
+export function readGraphVersion(dir: string): number | undefined {
+  const version = Number(readOrNothing(join(dir, manifestFileName))?.graphVersion);
+  return Number.isInteger(version) ? version : undefined;
+}
+
 /** A file's size, and the xxHash3 of its bytes where it is small; undefined when there is no such file. */
 function describe(file: string): string | undefined {
   const size = statSync(file, { throwIfNoEntry: false })?.size;

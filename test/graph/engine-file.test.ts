@@ -1,6 +1,18 @@
 import { describe, expect, test } from "bun:test";
-import { readdirSync, readFileSync, rmSync, statSync, truncateSync, utimesSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import {
+  existsSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
+import { basename, join } from "node:path";
+import { cacheRoot } from "../../src/cache/folder.ts";
+import { loadEngine } from "../../src/engine/load.ts";
 import { writeRandomCheckpoint } from "../../tools/random-checkpoint.ts";
 import { scratchDir } from "../scratch.ts";
 import { copyOf, editJson, enginesIn, ensure, golden } from "./engine-files.ts";
@@ -46,6 +58,58 @@ describe("An engine file", () => {
     engines.push(await ensure(dir, scratch.path));
     expect(new Set(engines.map((engine) => engine.dir)).size).toBe(4);
     expect(new Set(engines.map((engine) => engine.fingerprint)).size).toBe(4);
+  });
+
+  describe("of an earlier version", () => {
+    const hourAgo = new Date(Date.now() - 3_600_000);
+
+    /** Makes what was just built look like another version's, of another key. */
+    function renamed(dir: string, version: string, usedAt: Date): string {
+      const other = `${dir.slice(0, -4)}${version.padStart(4, "0")}`;
+      renameSync(dir, other);
+      editJson(join(other, "manifest.json"), { graphVersion: version });
+      utimesSync(other, usedAt, usedAt);
+      return other;
+    }
+
+    test("is removed by the one that replaces it, and a later version's is not", async () => {
+      using scratch = scratchDir();
+      const earlier = renamed((await ensure(golden("qwen3-tied"), scratch.path)).dir, "1", hourAgo);
+      const later = renamed((await ensure(golden("qwen2-bias"), scratch.path)).dir, "9999", hourAgo);
+      const ours = await ensure(golden("qwen3-tied"), scratch.path);
+      expect(enginesIn(scratch.path).sort()).toEqual([later, ours.dir].map((dir) => basename(dir)).sort());
+      expect(existsSync(earlier)).toBe(false);
+    });
+
+    test("stays while a process may be about to open it", async () => {
+      using scratch = scratchDir();
+      const taken = await ensure(golden("qwen3-tied"), scratch.path);
+      utimesSync(taken.dir, hourAgo, hourAgo);
+      await ensure(golden("qwen3-tied"), scratch.path); // takes it again
+      const earlier = renamed(taken.dir, "1", statSync(taken.dir).mtime);
+      await ensure(golden("qwen2-bias"), scratch.path);
+      expect(existsSync(earlier)).toBe(true);
+    });
+
+    test("is removed under a process that runs it, which runs on", async () => {
+      using scratch = scratchDir();
+      process.env.KAKEYA_CACHE_DIR ??= scratch.path;
+      const model = copyOf("qwen3-tied", scratch.path);
+      editJson(join(model, "config.json"), { rms_norm_eps: 1e-4 }); // no other test's engine file
+      const options = { model, quantization: "q8" as const, sink: 4, window: 64, capacity: 2, threads: 1 };
+      const { core } = await loadEngine(options, () => {});
+      const bits = async () => {
+        const slab = core.createSlab();
+        await core.append(slab, Uint32Array.of(1, 2, 3));
+        return Bun.hash(core.logits(slab));
+      };
+      const before = await bits();
+      const earlier = renamed((await ensure(model, cacheRoot())).dir, "1", hourAgo);
+      await ensure(golden("qwen2-bias"), cacheRoot());
+      expect(existsSync(earlier)).toBe(false);
+      expect(await bits()).toBe(before);
+      await core.close();
+    });
   });
 
   test("has the same fingerprint however the weights are spread over files", async () => {

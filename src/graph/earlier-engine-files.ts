@@ -1,0 +1,39 @@
+import { readdirSync, renameSync, rmSync, statSync, utimesSync } from "node:fs";
+import { join } from "node:path";
+import { partPath } from "../files/part.ts";
+import { readGraphVersion } from "./engine-manifest.ts";
+import { graphVersion } from "./graph.ts";
+
+/** A folder that was made or taken so recently may belong to a process that is about to open its files. */
+const openingMs = 600_000;
+
+/** Notes that a process takes the engine file in `dir`. A cache that can't be written to needs no note. */
+export function noteUse(dir: string): void {
+  const now = new Date();
+  quietly(() => utimesSync(dir, now, now));
+}
+
+/**
+ * Removes the engine files that earlier versions of kakeya built in `enginesDir`. A process of such a version that runs
+ * keeps what it has mapped, whatever happens to the names; at its next start it builds its engine file again.
+ */
+export function removeEarlierEngineFiles(enginesDir: string, nowMs = Date.now()): void {
+  for (const name of readdirSync(enginesDir)) {
+    const dir = join(enginesDir, name);
+    const version = readGraphVersion(dir);
+    if (version === undefined || version >= Number(graphVersion)) continue;
+    if (nowMs - (statSync(dir, { throwIfNoEntry: false })?.mtimeMs ?? nowMs) < openingMs) continue;
+    quietly(() => {
+      const aside = partPath(dir); // whole or gone for whoever looks for it meanwhile
+      renameSync(dir, aside);
+      rmSync(aside, { recursive: true, force: true });
+    });
+  }
+}
+
+/** Another process may be doing the same, and what is not ours to remove takes space, and nothing else. */
+function quietly(work: () => void): void {
+  try {
+    work();
+  } catch {}
+}
