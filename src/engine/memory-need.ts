@@ -1,5 +1,6 @@
 /** Whether a model and its sessions fit into this machine's memory, found out before any of it is taken. */
 
+import { blockFormats } from "../graph/plan.ts";
 import type { Quantization } from "./engine.ts";
 
 export interface MemoryNeed {
@@ -22,7 +23,11 @@ export interface MachineMemory {
 const processBytes = 150e6;
 
 /** Of a weight in memory: packed anew by ONNX Runtime, with the scale and the sum of its block. */
-const bytesPerWeight: Readonly<Record<Quantization, number>> = { q8: 1.25, q4: 0.75, f32: 4 };
+function bytesPerWeight(quantization: Quantization): number {
+  if (quantization === "f32") return 4;
+  const { bits, blockSize } = blockFormats[quantization];
+  return bits / 8 + (2 * Float32Array.BYTES_PER_ELEMENT) / blockSize;
+}
 
 /**
  * Answers with a warning when others leave too little memory now.
@@ -30,7 +35,7 @@ const bytesPerWeight: Readonly<Record<Quantization, number>> = { q8: 1.25, q4: 0
  */
 export function requireMemory(need: MemoryNeed, { totalBytes, availableBytes }: MachineMemory): string | undefined {
   const { quantization, weights, sessionBytes, capacity } = need;
-  const modelBytes = processBytes + weights * bytesPerWeight[quantization];
+  const modelBytes = processBytes + weights * bytesPerWeight(quantization);
   const neededBytes = modelBytes + capacity * sessionBytes;
   if (neededBytes <= availableBytes) return undefined;
 
