@@ -6,14 +6,24 @@ export default command({
   name: "aggregate",
   description: "Recompute a bench report from its turns; compare several.",
   args: {
-    "file...": { type: "positional", description: "A report; several are compared side by side", required: false },
-    html: { type: "string", description: "Also write a page to look at, complete in one file", valueHint: "page.html" },
+    "file...": {
+      type: "positional",
+      description: "A report, or - for the standard input; several are compared side by side",
+      required: false,
+    },
+    html: {
+      type: "string",
+      description: "Also write a page to look at, complete in one file; - for the standard output",
+      valueHint: "page.html",
+    },
+    force: { type: "boolean", description: "Let --html replace a file that is no page of kakeya's", default: false },
     json: { type: "boolean", description: "Print JSON instead of a table", default: false },
     strict: { type: "boolean", description: "Count an inconclusive latency gate, too (exit code 4)", default: false },
   },
   examples: ["aggregate results/bench.json", "aggregate before.json after.json --html page.html"],
   async run({ args }) {
-    const { writeFileAtomically } = await import("../src/files/atomic-file.ts");
+    const { writeTo } = await import("../src/files/write-to.ts");
+    const { pageDestination } = await import("../src/report/outputs.ts");
     const { latestReport, readReport } = await import("../src/report/report-file.ts");
     const { jsonText, recompute } = await import("../src/report/recompute.ts");
     const { exitCode } = await import("../src/report/gates.ts");
@@ -23,13 +33,20 @@ export default command({
     if (files.length === 0) throw new UsageError("name a report: there is none in results/");
     if (args._.length === 0) say(`no report named: the latest one in results/, ${files[0]}`);
 
+    if (files.filter((file) => file === "-").length > 1) throw new UsageError("- is one report: name it once");
+    const page =
+      args.html === undefined
+        ? undefined
+        : pageDestination(args.html, { inputs: files, force: args.force, chosen: true });
+
     const runs = [];
     for (const file of files) runs.push(recompute(file, await readReport(file)));
-    print(args.json ? jsonText(runs) : textTable(runs));
-    if (args.html !== undefined) {
+    const show = page?.kind === "stdout" ? say : print;
+    show(args.json ? jsonText(runs) : textTable(runs));
+    if (page !== undefined) {
       const { htmlPage } = await import("../src/report/html.ts");
-      writeFileAtomically(args.html, htmlPage(runs));
-      say(`wrote ${args.html}`);
+      await writeTo(page, htmlPage(runs));
+      if (page.kind !== "stdout") say(`wrote ${page.path}`);
     }
     return exitCode(
       runs.map((run) => run.gates),

@@ -1,6 +1,6 @@
 import { benchFlags, benchOptions } from "../src/bench/options.ts";
 import { command } from "../src/cli/command.ts";
-import { print } from "../src/cli/output.ts";
+import { print, say } from "../src/cli/output.ts";
 
 export default command({
   name: "bench",
@@ -18,7 +18,8 @@ export default command({
     const { summaryJson, summaryText } = await import("../src/bench/summary.ts");
     const options = benchOptions(args, selfCommand(), Date.now() / 1000);
     const outcome = await bench(options);
-    print((args.json ? summaryJson : summaryText)(outcome, options.output));
+    const show = outcome.to.kind === "stdout" ? say : print;
+    show((args.json ? summaryJson : summaryText)(outcome, options.output));
     return outcome.exitCode;
   },
 });

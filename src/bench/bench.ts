@@ -1,15 +1,16 @@
 /** A whole run: server, client, turns, report. */
 
-import { mkdirSync } from "node:fs";
-import { dirname } from "node:path";
 import { type ExitCode, exit } from "../cli/exit.ts";
 import { say } from "../cli/output.ts";
+import type { Destination } from "../files/destination.ts";
+import { writeTo } from "../files/write-to.ts";
 import { exitCode } from "../report/gates.ts";
 import type { ConfigV2, ReportV2 } from "../report/report.ts";
-import { writeReport } from "../report/report-file.ts";
+import { reportText } from "../report/report-file.ts";
 import { Checkpoint } from "./checkpoint.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import type { BenchOptions } from "./options.ts";
+import { outputsOf } from "./outputs.ts";
 import { Progress } from "./progress.ts";
 import { RunRecord } from "./record.ts";
 import { run, warmUp } from "./runner.ts";
@@ -21,6 +22,8 @@ import { loadAverage, worldOf } from "./world.ts";
 
 export interface BenchOutcome {
   report: ReportV2;
+  /** Where the report went. */
+  to: Destination;
   /** The model's last answer in words; empty when no turn succeeded. */
   lastAnswer: string;
   exitCode: ExitCode;
@@ -31,9 +34,9 @@ export interface BenchOutcome {
  * has begun, whatever happens, a report is written.
  */
 export async function bench(options: BenchOptions): Promise<BenchOutcome> {
-  mkdirSync(dirname(options.output), { recursive: true });
+  const outputs = outputsOf(options);
   const workload = options.workload === undefined ? builtInWorkload : await readWorkload(options.workload);
-  await using target = await openTarget(options);
+  await using target = await openTarget(options, outputs.log?.path);
   const walkOf = (control: ConfigV2["control"], clock: Clock) =>
     new Walk({ ...options, ...target, eosTokenIds: target.info.defaultEosTokenIds, workload, control, clock });
   const warmUpClock = systemClock();
@@ -45,7 +48,7 @@ export async function bench(options: BenchOptions): Promise<BenchOutcome> {
   const config = configOf(options, target, workload, warmUpTurns);
   const record = new RunRecord({ config, world: worldOf(target.info), clock, loadAverage });
   const checkpoint = new Checkpoint({
-    output: options.output,
+    to: outputs.checkpoint,
     everyS: options.checkpointEveryS,
     clock,
     report: () => record.report({ partial: true, abortReason: stop.received }),
@@ -66,10 +69,10 @@ export async function bench(options: BenchOptions): Promise<BenchOutcome> {
     }
   }
   const report = record.report({ partial: abortReason !== null, abortReason });
-  writeOver(checkpoint, options.output, report);
+  await writeOver(checkpoint, outputs.report, report);
   await walk.close();
   const lastAnswer = target.tokenizer.decode(walk.lastAnswerIds);
-  return { report, lastAnswer, exitCode: exitCodeOf(report, stop, options.strict) };
+  return { report, to: outputs.report, lastAnswer, exitCode: exitCodeOf(report, stop, options.strict) };
 }
 
 function configOf(options: BenchOptions, target: Target, workload: Workload, warmUpTurns: number): ConfigV2 {
@@ -91,14 +94,12 @@ function configOf(options: BenchOptions, target: Target, workload: Workload, war
 }
 
 /** The final report takes the checkpoint's place. */
-function writeOver(checkpoint: Checkpoint, output: string, report: ReportV2): void {
+async function writeOver(checkpoint: Checkpoint, to: Destination, report: ReportV2): Promise<void> {
   try {
-    writeReport(output, report);
+    await writeTo(to, reportText(report));
   } catch (cause) {
     const why = cause instanceof Error ? cause.message : cause;
-    throw new Error(`can't write the report ${output}: ${why}; ${checkpoint.path} holds what was saved last`, {
-      cause,
-    });
+    throw new Error(`${checkpoint.path} holds what was saved last, since there is no report. ${why}`, { cause });
   }
   checkpoint.remove();
 }

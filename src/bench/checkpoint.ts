@@ -1,13 +1,15 @@
 /** The file a killed run leaves behind: `<output>.partial`, a whole report of all turns but the last few. */
 
 import { rmSync } from "node:fs";
+import type { Destination } from "../files/destination.ts";
+import { replaceFile } from "../files/write-to.ts";
 import type { ReportV2 } from "../report/report.ts";
-import { writeReport } from "../report/report-file.ts";
+import { reportText } from "../report/report-file.ts";
 import type { Clock } from "./clock.ts";
 
 export interface CheckpointOptions {
-  /** Of the final report. */
-  output: string;
+  /** A file. */
+  to: Destination;
   everyS: number;
   clock: Clock;
   report: () => ReportV2;
@@ -22,13 +24,13 @@ export class Checkpoint {
 
   constructor(options: CheckpointOptions) {
     this.#options = options;
-    this.path = `${options.output}.partial`;
+    this.path = options.to.path;
   }
 
   /** Writes now. Throws what the file system says: at the start of a run that is a reason not to begin. */
   write(): void {
     this.#lastS = this.#options.clock.nowS();
-    writeReport(this.path, this.#options.report());
+    replaceFile(this.#options.to, reportText(this.#options.report()));
   }
 
   /**
@@ -44,7 +46,7 @@ export class Checkpoint {
     try {
       this.write();
     } catch (error) {
-      this.#options.warn(`can't write the checkpoint ${this.path}: ${error instanceof Error ? error.message : error}`);
+      this.#options.warn(`no checkpoint now: ${error instanceof Error ? error.message : error}`);
     }
   }
 

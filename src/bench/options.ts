@@ -26,8 +26,12 @@ export interface BenchOptions extends RunOptions {
   /** Turns before the first recorded one. */
   warmUpTurns: number;
   checkpointEveryS: number;
-  /** Path of the report. */
+  /** Path of the report, "-" for the standard output. */
   output: string;
+  /** Its path where none is chosen. */
+  defaultOutput: string;
+  /** It may replace a file that is no report. */
+  force: boolean;
   /** Path of the workload's file; absent: the built-in rotation. */
   workload: string | undefined;
   template: TemplateName;
@@ -88,7 +92,7 @@ export const benchFlags = {
   },
   workload: {
     type: "string",
-    description: "File of messages, one a line or JSONL (default: six built-in questions)",
+    description: "File of messages, one a line or JSONL; - for the standard input (default: six built-in questions)",
     valueHint: "path",
   },
   template: {
@@ -103,7 +107,12 @@ export const benchFlags = {
     description: "reprefill: the negative control, which must fail",
     valueHint: "none|reprefill",
   },
-  output: { type: "string", description: "The report (default: bench-<time>.json)", valueHint: "path" },
+  output: {
+    type: "string",
+    description: "The report; - for the standard output (default: bench-<time>.json)",
+    valueHint: "path",
+  },
+  force: { type: "boolean", default: false, description: "Let --output replace a file that is no report of kakeya's" },
   "checkpoint-every": {
     type: "string",
     default: "10m",
@@ -134,7 +143,12 @@ export const smokeFlags = {
 /** Values as citty gives them. */
 type Values<T extends ArgsDef> = { [K in keyof T]?: string | boolean | undefined };
 
-export function benchOptions(args: Values<typeof benchFlags>, kakeya: readonly string[], nowS: number): BenchOptions {
+export function benchOptions(
+  args: Values<typeof benchFlags>,
+  kakeya: readonly string[],
+  nowS: number,
+  defaultOutput = `bench-${Math.floor(nowS)}.json`,
+): BenchOptions {
   const passedOn = passedOnFlags(args);
   const address = text(args.address);
   if (address !== undefined && passedOn.length > 0) {
@@ -157,7 +171,9 @@ export function benchOptions(args: Values<typeof benchFlags>, kakeya: readonly s
     turnTimeoutS: positive("turn-timeout", given("turn-timeout", args)),
     warmUpTurns: integer("warm-up", given("warm-up", args)),
     checkpointEveryS: positive("checkpoint-every", given("checkpoint-every", args)),
-    output: text(args.output) ?? `bench-${Math.floor(nowS)}.json`,
+    output: text(args.output) ?? defaultOutput,
+    defaultOutput,
+    force: args.force === true,
     workload: text(args.workload),
     template: oneOf("template", given("template", args), templateNames),
     control: oneOf("control", given("control", args), ["none", "reprefill"]),
@@ -178,7 +194,7 @@ export function smokeOptions(args: Values<typeof smokeFlags>, kakeya: readonly s
   const length = text(args.duration) ?? smokeFlags.duration.default;
   const spacing = text(args["turn-spacing"]) ?? String(duration("duration", length) / smokeTurns);
   const output = `results/smoke-${Math.floor(nowS)}.json`;
-  return benchOptions({ ...args, duration: length, "turn-spacing": spacing, output }, kakeya, nowS);
+  return benchOptions({ ...args, duration: length, "turn-spacing": spacing }, kakeya, nowS, output);
 }
 
 /** As `serve` takes them: only those that were given. */

@@ -1,7 +1,8 @@
 /** The server that a bench starts for itself: the same executable, on a free port, gone when the bench is. */
 
-import { readFileSync } from "node:fs";
+import { closeSync, fstatSync, readFileSync } from "node:fs";
 import { exit, UsageError } from "../cli/exit.ts";
+import { openForAppending } from "../files/append.ts";
 import { addressIn } from "../host/ready.ts";
 
 export interface OwnServerOptions {
@@ -9,7 +10,7 @@ export interface OwnServerOptions {
   kakeya: readonly string[];
   /** Flags of `serve` that choose the model. */
   flags: readonly string[];
-  /** Where the server's log goes. */
+  /** The file that the server's log is added to. */
   logPath: string;
 }
 
@@ -32,11 +33,14 @@ export class OwnServer implements AsyncDisposable {
    * @throws ServerFailed, or UsageError when the server refused its flags
    */
   static async start({ kakeya, flags, logPath }: OwnServerOptions): Promise<OwnServer> {
-    const child = spawn([...kakeya, "serve", "--bind", "127.0.0.1:0", "--stop-with-stdin", ...flags], logPath);
+    const stderr = openForAppending(logPath);
+    const logStart = fstatSync(stderr).size;
+    const child = spawn([...kakeya, "serve", "--bind", "127.0.0.1:0", "--stop-with-stdin", ...flags], stderr);
+    closeSync(stderr);
     const address = await readyAddress(child.stdout);
     if (address !== undefined) return new OwnServer(address, child.pid, child);
     const code = await child.exited;
-    const said = tail(logPath);
+    const said = tail(logPath, logStart);
     // Its flags were ours: what is wrong with them is wrong with our command line.
     if (code === exit.usage) throw new UsageError(said.replace(/^kakeya: |\nsee kakeya serve --help$/g, ""));
     throw new ServerFailed(`the server ended with code ${code} before it was ready; its log, ${logPath}:\n${said}`);
@@ -61,8 +65,8 @@ type ServerProcess = ReturnType<typeof spawn>;
  * The pipe on its standard input closes when this process ends, however it ends, and tells the server to stop.
  * It leads a process group of its own: Ctrl-C reaches the bench alone, which stops it when the report is written.
  */
-function spawn(command: string[], logPath: string) {
-  return Bun.spawn(command, { stdin: "pipe", stdout: "pipe", stderr: Bun.file(logPath), detached: true });
+function spawn(command: string[], stderr: number) {
+  return Bun.spawn(command, { stdin: "pipe", stdout: "pipe", stderr, detached: true });
 }
 
 /** The address in the ready line; undefined when the output ends without one. Goes on reading, so that nothing blocks. */
@@ -87,7 +91,8 @@ async function drain(reader: ReadableStreamDefaultReader<Uint8Array>): Promise<v
   while (!(await reader.read()).done);
 }
 
-function tail(path: string): string {
-  const lines = readFileSync(path, "utf8").trimEnd().split("\n");
+/** The last lines of a log, of those that begin at byte `from`. */
+function tail(path: string, from: number): string {
+  const lines = readFileSync(path).subarray(from).toString().trimEnd().split("\n");
   return lines.slice(-10).join("\n");
 }

@@ -17,10 +17,13 @@ export interface Target extends AsyncDisposable {
   tokenizer: Tokenizer;
 }
 
-/** Throws when there is no server, or no tokenizer for its model; then nothing is left running. */
-export async function openTarget(options: BenchOptions): Promise<Target> {
+/**
+ * @param logPath of the server that is started; absent: there is one at `options.address`
+ * @throws when there is no server, or no tokenizer for its model; then nothing is left running
+ */
+export async function openTarget(options: BenchOptions, logPath: string | undefined): Promise<Target> {
   await using opened = new AsyncDisposableStack();
-  const server = options.address === undefined ? opened.use(await startServer(options)) : undefined;
+  const server = logPath === undefined ? undefined : opened.use(await startServer(options, logPath));
   const address = options.address ?? server?.address ?? "";
   const client = opened.use(new Client(address, options.token === undefined ? {} : { token: options.token }));
   const info = await runtimeInfo(client, address);
@@ -33,8 +36,7 @@ export async function openTarget(options: BenchOptions): Promise<Target> {
   return { address, isOwnServer: server !== undefined, client, info, tokenizer, [Symbol.asyncDispose]: close };
 }
 
-async function startServer({ kakeya, output, serverFlags }: BenchOptions): Promise<OwnServer> {
-  const logPath = `${output.replace(/\.json$/, "")}.server.log`;
+async function startServer({ kakeya, serverFlags }: BenchOptions, logPath: string): Promise<OwnServer> {
   const server = await OwnServer.start({ kakeya, flags: serverFlags, logPath });
   say(`started a server of its own at ${server.address} (pid ${server.pid}, log ${logPath})`);
   return server;

@@ -29,12 +29,12 @@ export class WorkloadError extends Error {
 
 /**
  * Reads one message a line; in files named .jsonl or .ndjson each line is a JSON string, or an object whose
- * `message` is one. Empty lines don't count.
+ * `message` is one. Empty lines don't count. "-" is the standard input.
  */
 export async function readWorkload(path: string): Promise<Workload> {
   let text: string;
   try {
-    text = await Bun.file(path).text();
+    text = await (path === "-" ? Bun.stdin : Bun.file(path)).text();
   } catch (cause) {
     const why = cause instanceof Error ? cause.message : cause;
     throw new WorkloadError(`can't read the workload ${path}: ${why}`, { cause });

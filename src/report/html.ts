@@ -7,7 +7,7 @@ import drawJs from "./page/draw.js" with { type: "text" };
 import pageCss from "./page/page.css" with { type: "text" };
 import { type Plot, plotsOf } from "./page/plots.ts";
 import type { Recomputed } from "./recompute.ts";
-import { gateNames } from "./report.ts";
+import { gateNames, pageGenerator } from "./report.ts";
 
 const escaped = Bun.escapeHTML;
 
@@ -19,6 +19,7 @@ export function htmlPage(runs: readonly Recomputed[]): string {
 <html lang="en">
 <head>
 <meta charset="utf-8">
+<meta name="generator" content="${pageGenerator}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:">
 <title>${escaped(title)}</title>

@@ -1,8 +1,7 @@
-/** Reports on disk: read with validation, written so that a reader never sees half a file. */
+/** Reports as files: read with validation, and their text. */
 
 import { readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
-import { writeFileAtomically } from "../files/atomic-file.ts";
 import type { Report, ReportV2 } from "./report.ts";
 import { checkedReport } from "./schema.ts";
 
@@ -11,10 +10,11 @@ export class ReportFileError extends Error {
   override name = "ReportFileError";
 }
 
+/** @param path "-" is the standard input */
 export async function readReport(path: string): Promise<Report> {
   let value: unknown;
   try {
-    value = await Bun.file(path).json();
+    value = await (path === "-" ? Bun.stdin : Bun.file(path)).json();
   } catch (cause) {
     if (cause instanceof SyntaxError) throw new ReportFileError(`${path}: not JSON: ${cause.message}`, { cause });
     throw new ReportFileError(`can't read ${path}: ${messageOf(cause)}`, { cause });
@@ -42,16 +42,11 @@ export function latestReport(folder: string): string | null {
   return files.toSorted((a, b) => statSync(b).mtimeMs - statSync(a).mtimeMs)[0] ?? null;
 }
 
-/** Replaces `path` in one step: written beside it, flushed to the disk, renamed over it. */
-export function writeReport(path: string, report: ReportV2): void {
-  writeFileAtomically(path, reportText(report));
-}
-
 /** Turns that become text at once: those of a very long run take gigabytes as one string. */
 const turnsAtOnce = 1000;
 
 /** The report as JSON, what it comes to first and the turns behind it, a line each; in pieces. */
-function* reportText({ turns, ...rest }: ReportV2): Generator<string> {
+export function* reportText({ turns, ...rest }: ReportV2): Generator<string> {
   yield `${JSON.stringify(rest, null, 1).slice(0, -2)},\n "turns": [`;
   for (let from = 0; from < turns.length; from += turnsAtOnce) {
     const lines = turns.slice(from, from + turnsAtOnce).map((turn) => `\n  ${JSON.stringify(turn)}`);

@@ -5,6 +5,9 @@
 
 export const reportKind = "bench_session_long_run";
 
+/** By which a page made from reports is known. */
+export const pageGenerator = "kakeya aggregate";
+
 export type Report = ReportV1 | ReportV2;
 
 /** Schema 1: files of earlier runtimes, where only the turns can be counted on. */

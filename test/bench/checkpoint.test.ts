@@ -1,9 +1,10 @@
 import { expect, test } from "bun:test";
-import { existsSync } from "node:fs";
+import { existsSync, rmdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import fc from "fast-check";
 import { Checkpoint } from "../../src/bench/checkpoint.ts";
 import { run } from "../../src/bench/runner.ts";
+import { destination } from "../../src/files/destination.ts";
 import { readReport } from "../../src/report/report-file.ts";
 import { steady } from "../report/series.ts";
 import { scratchDir } from "../scratch.ts";
@@ -16,7 +17,7 @@ function checkpointIn(folder: string, everyS: number) {
   const warnings: string[] = [];
   const saved = { atS: 0, turns: 0 };
   const checkpoint = new Checkpoint({
-    output: join(folder, "run.json"),
+    to: destination(join(folder, "run.json.partial"), { inputs: [], isOurs: () => true, force: false }),
     everyS,
     clock,
     report: () => {
@@ -79,11 +80,14 @@ test("whenever the bench is killed, the turns it loses are those of less than on
 });
 
 test("a disk that refuses a checkpoint is a warning, not the end of the run", () => {
-  const { checkpoint, warnings } = checkpointIn("/no/such/folder", 600);
+  using scratch = scratchDir();
+  const { checkpoint, warnings } = checkpointIn(join(scratch.path, "folder"), 600);
+  rmdirSync(join(scratch.path, "folder"));
+  writeFileSync(join(scratch.path, "folder"), "in the way");
   expect(() => checkpoint.write()).toThrow();
   checkpoint.writeIfDue(700);
   expect(warnings).toHaveLength(1);
-  expect(warnings[0]).toStartWith("can't write the checkpoint /no/such/folder/run.json.partial: ");
+  expect(warnings[0]).toStartWith(`no checkpoint now: ${checkpoint.path}: `);
 });
 
 test("it goes when the final report is there", () => {

@@ -1,8 +1,9 @@
 import { expect, test } from "bun:test";
 import { join } from "node:path";
 import { aggregateV2 } from "../../src/report/aggregate.ts";
-import { readReport, writeReport } from "../../src/report/report-file.ts";
+import { readReport } from "../../src/report/report-file.ts";
 import { steady, world } from "../report/series.ts";
+import { writeReport } from "../report/write-report.ts";
 import { scratchDir } from "../scratch.ts";
 import { HeldClock } from "./held-clock.ts";
 import { recordOf } from "./run-record.ts";

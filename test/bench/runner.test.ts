@@ -6,6 +6,7 @@ import { type RunOptions, run, warmUp } from "../../src/bench/runner.ts";
 import { Walk, type WalkOptions } from "../../src/bench/walk.ts";
 import { builtInWorkload } from "../../src/bench/workload.ts";
 import { embeddedModelDir } from "../../src/checkpoint/embedded.ts";
+import { destination } from "../../src/files/destination.ts";
 import type { OkTurnV2, TurnV2 } from "../../src/report/report.ts";
 import { loadTokenizer } from "../../src/text/tokenizer.ts";
 import { scratchDir } from "../scratch.ts";
@@ -32,7 +33,7 @@ async function ran({ stop = new AbortController().signal, onTurn, ...asked }: As
   const clock = systemClock();
   const record = recordOf(clock);
   const checkpoint = new Checkpoint({
-    output: join(scratch.path, "run.json"),
+    to: destination(join(scratch.path, "run.json.partial"), { inputs: [], isOurs: () => true, force: false }),
     everyS: 600,
     clock,
     report: () => record.report({ partial: true, abortReason: null }),

@@ -1,12 +1,13 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { mkdtempSync, rmSync } from "node:fs";
+import { linkSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { aggregateV2 } from "../../src/report/aggregate.ts";
 import { judge } from "../../src/report/gates.ts";
 import { type GateName, gateNames, type ReportV2, type TurnV2 } from "../../src/report/report.ts";
-import { readReport, writeReport } from "../../src/report/report-file.ts";
+import { readReport } from "../../src/report/report-file.ts";
 import { ownTokens, reportOf, reprefilled, slowed, steady, withFailure, withTurn, world } from "../report/series.ts";
+import { writeReport } from "../report/write-report.ts";
 
 const main = resolve(import.meta.dir, "../../src/main.ts");
 const realFile = resolve(import.meta.dir, "../report/data/bench_session_4h_1780332893.json");
@@ -28,9 +29,21 @@ function written(name: string, turns: TurnV2[], change: Partial<ReportV2> = {}):
   return path;
 }
 
-async function aggregate(...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
+interface Ended {
+  code: number;
+  stdout: string;
+  stderr: string;
+}
+
+function aggregate(...args: string[]): Promise<Ended> {
+  return aggregateOf("/dev/null", ...args);
+}
+
+/** With a file as its standard input. */
+async function aggregateOf(stdin: string, ...args: string[]): Promise<Ended> {
   const child = Bun.spawn([process.execPath, main, "aggregate", ...args], {
     cwd: folder,
+    stdin: Bun.file(stdin),
     stdout: "pipe",
     stderr: "pipe",
   });
@@ -123,4 +136,69 @@ test("a partial file is accepted, and says how it ended", async () => {
   const { code, stdout } = await aggregate(partial);
   expect(code).toBe(0);
   expect(stdout).toMatch(/^ended +early: SIGINT$/m);
+});
+
+describe("- is", () => {
+  test("a report on the standard input, named once", async () => {
+    const [byName, byStdin] = [await aggregate("--json", good), await aggregateOf(good, "--json", "-")];
+    expect(byStdin.code).toBe(0);
+    expect(byStdin.stdout).toBe(byName.stdout.replace(JSON.stringify(good), '"-"'));
+    expect(await aggregateOf(good, "-", "-")).toMatchObject({ code: 2, stdout: "" });
+  });
+
+  test("a page on the standard output; then the table is a message", async () => {
+    const { code, stdout, stderr } = await aggregate(good, "--html", "-");
+    expect(code).toBe(0);
+    expect(stdout).toStartWith("<!doctype html>");
+    expect(stdout).toEndWith("</html>\n");
+    expect(stderr).toContain("memory gate");
+    expect((await aggregate(good, "--html", "/dev/stdout")).stdout).toBe(stdout);
+  });
+});
+
+describe("--html is refused with code 2 before anything is read or printed, and the file stays", () => {
+  async function refused(path: string, why: string, ...inputs: string[]): Promise<void> {
+    const before = [readFileSync(join(folder, path), "utf8"), statSync(join(folder, path)).ino];
+    const { code, stdout, stderr } = await aggregate("--html", path, ...inputs);
+    expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
+    expect(stderr).toStartWith(`kakeya: ${path}: ${why}`);
+    expect([readFileSync(join(folder, path), "utf8"), statSync(join(folder, path)).ino]).toEqual(before);
+  }
+
+  test("over one of the reports, by any of its names", async () => {
+    writeFileSync(join(folder, "in.json"), readFileSync(good));
+    symlinkSync("in.json", join(folder, "in-link.json"));
+    linkSync(join(folder, "in.json"), join(folder, "in-other-name.json"));
+    for (const name of ["in.json", "in-link.json", "in-other-name.json"]) {
+      await refused(name, "is also an input", good, "in.json", "--force");
+    }
+    const { code, stderr } = await aggregateOf(join(folder, "in.json"), "-", "--html", "in.json", "--force");
+    expect(code).toBe(2);
+    expect(stderr).toContain("is also an input");
+    expect(readFileSync(join(folder, "in.json"))).toEqual(readFileSync(good));
+  });
+
+  test("over a file that is no page of kakeya's, a report included", async () => {
+    writeFileSync(join(folder, "notes.html"), "<!doctype html><title>my notes</title>");
+    await refused("notes.html", "is there already, and kakeya has not written it", good);
+    writeFileSync(join(folder, "other-report.json"), readFileSync(good));
+    await refused("other-report.json", "is there already, and kakeya has not written it", good);
+    expect((await aggregate(good, "--html", "notes.html", "--force")).code).toBe(0);
+    expect((await aggregate(good, "--html", "notes.html")).code).toBe(0);
+    expect(readFileSync(join(folder, "notes.html"), "utf8")).toContain("<title>kakeya bench");
+  });
+
+  test("over a folder", async () => {
+    mkdirSync(join(folder, "a-folder"));
+    const { code, stdout, stderr } = await aggregate(good, "--html", "a-folder");
+    expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
+    expect(stderr).toContain("a-folder: is a folder");
+  });
+});
+
+test("a page that its device can't take is an error after the table", async () => {
+  const { code, stdout, stderr } = await aggregate(good, "--html", "/dev/full");
+  expect(code).toBe(1);
+  expect(stdout).toContain("memory gate");
+  expect(stderr).toStartWith("kakeya: can't write /dev/full: ENOSPC");
 });

@@ -4,8 +4,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { aggregateV2 } from "../../src/report/aggregate.ts";
 import { judge } from "../../src/report/gates.ts";
-import { latestReport, ReportFileError, readReport, writeReport } from "../../src/report/report-file.ts";
+import { latestReport, ReportFileError, readReport } from "../../src/report/report-file.ts";
 import { reportOf, steady, world } from "./series.ts";
+import { writeReport } from "./write-report.ts";
 
 let folder: string;
 beforeEach(() => {

@@ -1,8 +1,8 @@
 /** Replaces the report at argv[2] with longer and shorter ones, argv[3] times. */
 import { aggregateV2 } from "../../src/report/aggregate.ts";
 import { judge } from "../../src/report/gates.ts";
-import { writeReport } from "../../src/report/report-file.ts";
 import { reportOf, steady, world } from "./series.ts";
+import { writeReport } from "./write-report.ts";
 
 const [, , path = "", times = "0"] = process.argv;
 for (let i = 0; i < Number(times); i++) {

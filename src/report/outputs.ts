@@ -1,0 +1,41 @@
+/** Where reports and pages may be written: over others of their kind, and over nothing else unless forced. */
+
+import { UsageError } from "../cli/exit.ts";
+import { type Destination, type DestinationRules, destination } from "../files/destination.ts";
+import { FileError } from "../files/file-error.ts";
+import { pageGenerator, reportKind } from "./report.ts";
+
+export interface OutputRules extends Omit<DestinationRules, "isOurs"> {
+  /** Whether the path is the user's choice: then what is wrong with it is wrong with the command line. */
+  chosen: boolean;
+}
+
+/** @throws UsageError, or FileError where the path was not chosen */
+export function reportDestination(path: string, rules: OutputRules): Destination {
+  return checked(path, rules, (head) => reportStart.test(head));
+}
+
+const reportStart = new RegExp(`^\\s*\\{\\s*"schema_version":\\s*\\d+,\\s*"kind":\\s*"${reportKind}"`);
+
+/** @throws UsageError, or FileError where the path was not chosen */
+export function pageDestination(path: string, rules: OutputRules): Destination {
+  return checked(
+    path,
+    rules,
+    (head) => head.startsWith("<!doctype html>") && head.includes(`<meta name="generator" content="${pageGenerator}">`),
+  );
+}
+
+/** For lines of a log, which are added to what is there. @throws UsageError, or FileError where it was not chosen */
+export function logDestination(path: string, rules: OutputRules): Destination {
+  return checked(path, rules, () => true);
+}
+
+function checked(path: string, { chosen, ...rules }: OutputRules, isOurs: DestinationRules["isOurs"]): Destination {
+  try {
+    return destination(path, { ...rules, isOurs });
+  } catch (error) {
+    if (chosen && error instanceof FileError) throw new UsageError(error.message, { cause: error });
+    throw error;
+  }
+}
