@@ -26,7 +26,9 @@ export async function buildExecutable(platform: Platform, outfile: string): Prom
     // `new Worker(new URL("./worker.ts", import.meta.url))` means a file beside the code that starts it. In the
     // executable all chunks lie in one folder; so each worker must be an entry point of its own and, by this naming,
     // lie there too. Left to itself, engine/worker.ts would be in engine/, and not be found.
-    entrypoints: ["src/main.ts", "src/engine/worker.ts", "src/graph/weight-worker.ts"].map((path) => join(root, path)),
+    entrypoints: ["src/main.ts", "src/engine/worker.ts", "src/graph/weight-worker.ts", "src/state/state-worker.ts"].map(
+      (path) => join(root, path),
+    ),
     naming: { entry: "[name].[ext]" },
     plugins: [embedOnnxRuntime(os, arch), embedModel(join(root, "models/kakeya-tiny")), bundleLong],
     // Reports say which revision they measured.

@@ -1,0 +1,299 @@
+/** State in a folder: SQLite for sessions and ids, plain files for snapshots. */
+
+import type { Database } from "bun:sqlite";
+import { statSync } from "node:fs";
+import { hostname } from "node:os";
+import { join } from "node:path";
+import { openDatabase, openDatabaseToRead, type Sync } from "./database.ts";
+import { StateError, stateErrorOf } from "./errors.ts";
+import type { EngineFacts } from "./facts.ts";
+import { journalName, lockFolder, privateFolder, snapshotsName } from "./folder.ts";
+import { Generations } from "./generations.ts";
+import { Journal } from "./journal.ts";
+import { type SessionRow, SessionRows } from "./session-rows.ts";
+import type {
+  JournalEntry,
+  Lease,
+  LoadedSnapshot,
+  NewSession,
+  Snapshot,
+  StateSizes,
+  StateStore,
+  StoredSession,
+} from "./store.ts";
+
+export interface SqliteOptions {
+  dir: string;
+  sync: Sync;
+  /** Ids a session keeps at least; older ones go once two snapshots hold what they led to. Absent: all are kept. */
+  keepIds?: number;
+  /** Wall clock, in milliseconds. */
+  nowMs?: () => number;
+}
+
+export class SqliteStore implements StateStore {
+  readonly #rows: SessionRows;
+  readonly #journal: Journal;
+  /** Snapshots are written and removed one after the other, so that a late write leaves no file of a removed session. */
+  #snapshotWork: Promise<unknown> = Promise.resolve();
+
+  private constructor(
+    private readonly database: Database,
+    private readonly generations: Generations,
+    private readonly lock: Disposable,
+    private readonly options: SqliteOptions,
+  ) {
+    this.#rows = new SessionRows(database);
+    this.#journal = new Journal(database);
+  }
+
+  /**
+   * Opens the folder for one server; a killed one leaves it as usable as a stopped one.
+   * @throws StateError unusable, in-use, newer, damaged, full
+   */
+  static async open(options: SqliteOptions): Promise<SqliteStore> {
+    const { dir } = options;
+    privateFolder(dir);
+    const lock = lockFolder(dir, () => serverOf(dir));
+    let database: Database | undefined;
+    try {
+      database = openDatabase(dir, options.sync);
+      database.transaction((words: string) => {
+        database?.run("DELETE FROM server");
+        database?.run("INSERT INTO server VALUES (?)", [words]);
+      })(`process ${process.pid} on ${hostname()}`);
+      return new SqliteStore(database, await Generations.in(join(dir, snapshotsName)), lock, options);
+    } catch (error) {
+      database?.close();
+      lock[Symbol.dispose]();
+      throw stateErrorOf(dir, error);
+    }
+  }
+
+  create(session: NewSession): Promise<Lease> {
+    return this.#do(() =>
+      this.#transaction(() => {
+        const row = this.#insert(session);
+        this.generations.begin(row.key);
+        return leaseOf(row);
+      }),
+    );
+  }
+
+  acquire(id: string): Promise<{ lease: Lease; session: StoredSession } | undefined> {
+    return this.#do(async () => {
+      const found = this.#transaction(() => {
+        const row = this.#rows.find(id);
+        if (row === undefined) return undefined;
+        const taken = { ...row, epoch: row.epoch + 1, activeMs: this.#nowMs() };
+        this.#rows.update(taken);
+        return taken;
+      });
+      if (found === undefined) return undefined;
+      await this.generations.dropBeyond(found.key, found.tokens);
+      return { lease: leaseOf(found), session: storedOf(found) };
+    });
+  }
+
+  find(id: string): Promise<StoredSession | undefined> {
+    return this.#do(() => {
+      const row = this.#rows.find(id);
+      return row && storedOf(row);
+    });
+  }
+
+  list(): Promise<StoredSession[]> {
+    return this.#do(() => this.#rows.all().map(storedOf));
+  }
+
+  setFacts(lease: Lease, facts: EngineFacts): Promise<void> {
+    return this.#do(() => this.#transaction(() => this.#rows.update({ ...this.#held(lease), facts })));
+  }
+
+  remove(id: string): Promise<boolean> {
+    return this.#onSnapshots(async () => {
+      const row = this.#rows.find(id);
+      if (row === undefined) return false;
+      await this.#remove(row);
+      return true;
+    });
+  }
+
+  commit(entries: readonly JournalEntry[]): Promise<void> {
+    return this.#do(() =>
+      this.#transaction(() => {
+        const activeMs = this.#nowMs();
+        for (const { lease, position, ids, generated } of entries) {
+          const row = this.#held(lease);
+          if (row.tokens !== position) throw outOfOrder(row, position);
+          this.#journal.append(row.key, position, ids);
+          const tokens = position + ids.length;
+          this.#rows.update({ ...row, activeMs, tokens, generated: row.generated + generated });
+        }
+      }),
+    );
+  }
+
+  ids(id: string, from: number, to: number): Promise<Uint32Array> {
+    return this.#do(() => this.#ids(this.#found(id), from, to));
+  }
+
+  saveSnapshot(lease: Lease, snapshot: Snapshot): Promise<void> {
+    return this.#onSnapshots(async () => {
+      const { key, tokens } = this.#held(lease);
+      if (snapshot.position > tokens) {
+        throw new StateError("out-of-order", `a snapshot at ${snapshot.position} of a journal of ${tokens} ids`);
+      }
+      const snapshotBytes = await this.generations.save(key, snapshot);
+      const neededFrom = await this.generations.neededFrom(key, snapshot.facts);
+      this.#transaction(() => {
+        const row = this.#held(lease);
+        const keptFrom = this.#drop(row, neededFrom);
+        this.#rows.update({ ...row, keptFrom, snapshotBytes });
+      });
+    });
+  }
+
+  loadSnapshot(id: string, facts: EngineFacts, atMost: number): Promise<LoadedSnapshot> {
+    return this.#do(() => this.generations.load(this.#found(id).key, facts, atMost));
+  }
+
+  fork(from: string, at: number, session: Omit<NewSession, "facts">): Promise<Lease> {
+    return this.#onSnapshots(async () => {
+      const snapshot = await this.generations.newest(this.#found(from).key, at);
+      return this.#transaction(() => {
+        const source = this.#found(from);
+        const ids = this.#ids(source, source.keptFrom, at);
+        if ((snapshot?.position ?? 0) < source.keptFrom) throw new StateError("dropped", droppedWords(source));
+        const fork = this.#insert({ ...session, facts: source.facts });
+        this.#journal.append(fork.key, source.keptFrom, ids);
+        const snapshotBytes = this.generations.begin(fork.key, snapshot);
+        this.#rows.update({ ...fork, tokens: at, keptFrom: source.keptFrom, snapshotBytes });
+        return leaseOf(fork);
+      });
+    });
+  }
+
+  sizes(): Promise<StateSizes> {
+    return this.#do(() => {
+      const row = this.database
+        .query<{ sessions: number; bytes: number | null }, []>(
+          "SELECT count(*) AS sessions, sum(snapshot_bytes) AS bytes FROM sessions",
+        )
+        .get();
+      return {
+        sessions: row?.sessions ?? 0,
+        journalBytes: this.#fileBytes("") + this.#fileBytes("-wal"),
+        snapshotBytes: row?.bytes ?? 0,
+      };
+    });
+  }
+
+  async close(): Promise<void> {
+    await this.#snapshotWork;
+    this.database.close();
+    this.lock[Symbol.dispose]();
+  }
+
+  #insert(session: NewSession): SessionRow {
+    if (this.#rows.find(session.id) !== undefined) {
+      throw new StateError("exists", `there is a session "${session.id}" already; name another id`);
+    }
+    const now = this.#nowMs();
+    const empty = { tokens: 0, generated: 0, keptFrom: 0, epoch: 1, snapshotBytes: 0 };
+    return this.#rows.insert({ ...session, ...empty, createdMs: now, activeMs: now });
+  }
+
+  async #remove(row: SessionRow): Promise<void> {
+    // Files first: when this is cut short the session is still there, and its ids have all that they held.
+    await this.generations.remove(row.key);
+    this.#transaction(() => {
+      this.#journal.remove(row.key);
+      this.#rows.delete(row.key);
+    });
+  }
+
+  #found(id: string): SessionRow {
+    const row = this.#rows.find(id);
+    if (row === undefined) throw new StateError("not-found", `there is no session "${id}" in ${this.options.dir}`);
+    return row;
+  }
+
+  #held(lease: Lease): SessionRow {
+    const row = this.#found(lease.id);
+    if (row.epoch !== lease.epoch) {
+      throw new StateError("lost-lease", `the session "${lease.id}" has been taken over; ask who holds it now`);
+    }
+    return row;
+  }
+
+  #ids(row: SessionRow, from: number, to: number): Uint32Array {
+    if (from < 0 || from > to || to > row.tokens) {
+      throw new RangeError(`ids ${from} to ${to} of a session that has ${row.tokens}`);
+    }
+    if (from < row.keptFrom || to < row.keptFrom) throw new StateError("dropped", droppedWords(row));
+    return this.#journal.ids(row.key, from, to, row.tokens);
+  }
+
+  /** @returns the first position that is kept */
+  #drop(row: SessionRow, neededFrom: number): number {
+    if (this.options.keepIds === undefined) return row.keptFrom;
+    const before = Math.min(neededFrom, row.tokens - this.options.keepIds);
+    return before <= row.keptFrom ? row.keptFrom : this.#journal.dropBefore(row.key, before);
+  }
+
+  #fileBytes(suffix: string): number {
+    return statSync(join(this.options.dir, journalName + suffix), { throwIfNoEntry: false })?.size ?? 0;
+  }
+
+  #nowMs(): number {
+    return (this.options.nowMs ?? Date.now)();
+  }
+
+  #transaction<T>(work: () => T): T {
+    return this.database.transaction(work).immediate();
+  }
+
+  #onSnapshots<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#snapshotWork.then(() => this.#do(work));
+    this.#snapshotWork = result.catch(() => {});
+    return result;
+  }
+
+  async #do<T>(work: () => T | Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (error) {
+      throw stateErrorOf(this.options.dir, error);
+    }
+  }
+}
+
+function leaseOf({ id, epoch }: SessionRow): Lease {
+  return { id, epoch };
+}
+
+function storedOf({ key: _key, epoch: _epoch, ...session }: SessionRow): StoredSession {
+  return session;
+}
+
+function droppedWords(row: SessionRow): string {
+  return `the ids of the session "${row.id}" before position ${row.keptFrom} were dropped to bound the journal`;
+}
+
+function outOfOrder(row: SessionRow, position: number): StateError {
+  const words = `ids from position ${position} on don't continue the ${row.tokens} of the session "${row.id}"`;
+  return new StateError("out-of-order", words);
+}
+
+/** Who serves the folder, as it said itself. */
+function serverOf(dir: string): string {
+  try {
+    const database = openDatabaseToRead(dir);
+    const words = database.query<{ words: string }, []>("SELECT words FROM server").get()?.words;
+    database.close();
+    return `another kakeya (${words})`;
+  } catch {
+    return "another process";
+  }
+}

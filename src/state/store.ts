@@ -1,0 +1,106 @@
+/**
+ * What outlives the process, as sessions see it: who they are, all their ids, and checkpoints of their caches. The ids
+ * are the truth; a snapshot only saves computing them again. Two tables' worth of operations and a place for snapshots,
+ * so that a database on another machine can stand behind it as well as a folder.
+ *
+ * Every method rejects with StateError. What it has resolved is kept; what it has rejected has changed nothing.
+ */
+
+import type { EngineFacts } from "./facts.ts";
+
+/**
+ * The right to write a session. Taking a session over raises its epoch, so that whoever held it before can't write any
+ * more, however late it hears of it (a fencing token).
+ */
+export interface Lease {
+  readonly id: string;
+  readonly epoch: number;
+}
+
+export interface NewSession {
+  /** Unguessable: who knows it can use the session. */
+  id: string;
+  /** The client's own words. */
+  label: string;
+  eosTokenIds: readonly number[];
+  /** What its ids are computed with. */
+  facts: EngineFacts;
+}
+
+export interface StoredSession extends NewSession {
+  createdMs: number;
+  /** When ids last came, or when it was last taken. */
+  activeMs: number;
+  /** Ids in the journal: the length of the history. */
+  tokens: number;
+  /** How many of them were generated. */
+  generated: number;
+  /** Position of the first id that is still there; above 0 where the journal is bounded. */
+  keptFrom: number;
+  /** Of its snapshots, on the disk. */
+  snapshotBytes: number;
+}
+
+/** Ids that continue a session's history. */
+export interface JournalEntry {
+  lease: Lease;
+  /** Of the first id: the number of tokens in the journal so far. */
+  position: number;
+  ids: Uint32Array;
+  /** How many of `ids` were generated; the others were appended. */
+  generated: number;
+}
+
+/** All that the engine holds of a session, when its history had `position` tokens. */
+export interface Snapshot {
+  facts: EngineFacts;
+  position: number;
+  /** Only the engine reads it; 100 KB to 250 MB. */
+  body: readonly Uint8Array[];
+}
+
+export interface LoadedSnapshot {
+  /** The newest good one; absent: compute all ids again. */
+  snapshot?: Snapshot;
+  /** For people: the snapshots that were damaged and have been set aside, and why. */
+  setAside: string[];
+}
+
+export interface StateSizes {
+  sessions: number;
+  journalBytes: number;
+  snapshotBytes: number;
+}
+
+export interface StateStore {
+  /** @throws StateError exists */
+  create(session: NewSession): Promise<Lease>;
+  /** Takes a session: whoever held it before can't write it any more. Resolves to undefined when there is none. */
+  acquire(id: string): Promise<{ lease: Lease; session: StoredSession } | undefined>;
+  find(id: string): Promise<StoredSession | undefined>;
+  /** All sessions, the most recently active first. */
+  list(): Promise<StoredSession[]>;
+  /** From now on the session's ids are computed with `facts`. */
+  setFacts(lease: Lease, facts: EngineFacts): Promise<void>;
+  /** Removes the session with all its ids and snapshots; false when there is none. */
+  remove(id: string): Promise<boolean>;
+
+  /**
+   * All entries or none, in one transaction: the ids of one step of many sessions.
+   * @throws StateError out-of-order when an entry leaves a gap or overlaps; lost-lease
+   */
+  commit(entries: readonly JournalEntry[]): Promise<void>;
+  /** The ids at positions [from, to). @throws StateError damaged when the disk gives back others; not-found */
+  ids(id: string, from: number, to: number): Promise<Uint32Array>;
+
+  /** The buffers under `body` are handed over: the caller can't use them any more. */
+  saveSnapshot(lease: Lease, snapshot: Snapshot): Promise<void>;
+  /** The newest good snapshot of these facts that holds at most `atMost` tokens. */
+  loadSnapshot(id: string, facts: EngineFacts, atMost: number): Promise<LoadedSnapshot>;
+
+  /** A new session with the first `at` ids of another one, and its newest snapshot up to there. */
+  fork(from: string, at: number, session: Omit<NewSession, "facts">): Promise<Lease>;
+
+  sizes(): Promise<StateSizes>;
+  close(): Promise<void>;
+}

@@ -1,0 +1,26 @@
+import type { EngineFacts } from "../../src/state/facts.ts";
+import type { NewSession, Snapshot } from "../../src/state/store.ts";
+
+export const facts: EngineFacts = {
+  fingerprint: "f".repeat(64),
+  sink: 4,
+  window: 64,
+  block: 32,
+  kvFormat: "f32",
+  deviceKind: "cpu",
+  rowRule: "any",
+  formatVersion: 1,
+};
+
+export function newSession(id: string): NewSession {
+  return { id, label: `label of ${id}`, eosTokenIds: [1, 2], facts };
+}
+
+/** `count` ids that differ from position to position. */
+export function idsFrom(position: number, count: number): Uint32Array {
+  return Uint32Array.from({ length: count }, (_, i) => (position + i) * 2_654_435_761);
+}
+
+export function snapshotAt(position: number, bytes = 100): Snapshot {
+  return { facts, position, body: [new Uint8Array(bytes).fill(position % 251)] };
+}
