@@ -75,7 +75,7 @@ function idInTokenizer(tokenizer: JsonObject, token: string): unknown {
 }
 
 /** A token is written as its text or as an object with `content`. */
-function tokenText(token: unknown): string | undefined {
+export function tokenText(token: unknown): string | undefined {
   if (typeof token === "string") return token;
   return isJsonObject(token) && typeof token.content === "string" ? token.content : undefined;
 }

@@ -13,8 +13,10 @@ export interface Tokenizer {
   encode(text: string): Uint32Array;
   /** The text of `ids`; special tokens and ids outside the vocabulary have none. */
   decode(ids: ArrayLike<number>): string;
-  /** Decodes one stream of ids as they come. */
-  decoder(): StreamDecoder;
+  /** Decodes one stream of ids as they come. Special tokens have no text, but for those among `keep`. */
+  decoder(keep?: readonly string[]): StreamDecoder;
+  /** The text of one token, special or not, as it lies in the vocabulary; undefined for an unknown id. */
+  tokenText(id: number): string | undefined;
 }
 
 /**
@@ -32,18 +34,29 @@ export function loadTokenizer(dir: string, modelVocabSize?: number): Tokenizer {
   refuseGrowingText(file, json);
   const library = construct(file, json, readJsonFile(join(dir, "tokenizer_config.json")) ?? {});
 
-  const decode = (ids: ArrayLike<number>): string => {
-    const known = Array.from(ids).filter((id) => library.id_to_token(id) !== undefined);
+  const special = specialTokens(library);
+  const decode = (ids: ArrayLike<number>, keep: readonly string[] = []): string => {
+    const shown = Array.from(ids).filter((id) => {
+      const token = special.get(id);
+      return token === undefined ? library.id_to_token(id) !== undefined : keep.includes(token);
+    });
     // Cleaning up would drop spaces before punctuation, and with them the text's own bytes.
-    const options = { skip_special_tokens: true, clean_up_tokenization_spaces: false };
-    return known.length === 0 ? "" : library.decode(known, options);
+    const options = { skip_special_tokens: false, clean_up_tokenization_spaces: false };
+    return shown.length === 0 ? "" : library.decode(shown, options);
   };
   return {
     vocabSize: largestTokenId(json) + 1,
     encode: (text) => encode(library, text),
-    decode,
-    decoder: () => streamDecoder(decode),
+    decode: (ids) => decode(ids),
+    decoder: (keep) => streamDecoder((ids) => decode(ids, keep)),
+    tokenText: (id) => library.id_to_token(id),
   };
+}
+
+/** The texts of special tokens by their ids. */
+function specialTokens(library: HuggingFaceTokenizer): Map<number, string> {
+  const added = [...library.get_added_tokens_decoder()].filter(([, token]) => token.special);
+  return new Map(added.map(([id, token]) => [id, token.content]));
 }
 
 function construct(file: string, json: object, config: object): HuggingFaceTokenizer {
