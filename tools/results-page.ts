@@ -1,5 +1,5 @@
 /**
- * Writes results/README.md from the reports beside it: what each run was, what it measured, what its gates say.
+ * Writes results/README.md from the reports beside it: what the gates of each run say, what it measured, what it was.
  *
  *     bun tools/results-page.ts
  */
@@ -37,12 +37,12 @@ How to read it:
 `;
 
 /** Rows that say too little, or too much, for a page. */
-const leftOut = new Set(["schema", "fingerprint", "command", "kv_bounded", "prefill_bounded"]);
+const leftOut = new Set(["schema", "fingerprint", "command"]);
 
 /** The page of these runs, in their order. Pure. */
 export function resultsPage(runs: readonly Recomputed[]): string {
   if (runs.length === 0) return `${introduction}\nThere is no report yet.\n`;
-  const figures = [...worldFigures, ...measuredFigures, ...gateFigures].filter(({ label }) => !leftOut.has(label));
+  const figures = [...gateFigures, ...measuredFigures, ...worldFigures].filter(({ label }) => !leftOut.has(label));
   const head = [row(["", ...runs.map(({ file }) => `[${file}](${file})`)]), row(["---", ...runs.map(() => "---")])];
   const rows = figures.map((figure) => figureRow(figure, runs)).filter((line) => line !== undefined);
   return `${[introduction, [...head, ...rows].join("\n"), ...runs.map(section)].join("\n")}\n`;

@@ -1,28 +1,32 @@
-/** What a run says when it is over: the key figures, the gates, and where the report is. */
+/** What a run says when it is over: the verdicts, the key figures, and where the report is. */
 
+import { escaped, oneLine } from "../cli/plain-text.ts";
 import { formatBytes, formatDuration } from "../cli/units.ts";
 import { formatSeconds } from "../report/figures.ts";
-import { type AggV2, gateNames, type ReportV2 } from "../report/report.ts";
-import { oneLine } from "../report/table.ts";
+import { gateNames, type ReportV2 } from "../report/report.ts";
 import type { BenchOutcome } from "./bench.ts";
 
 type Ended = Pick<BenchOutcome, "report" | "lastAnswer">;
 
 /** Lines for a person. */
 export function summaryText({ report, lastAnswer }: Ended, path: string): string {
-  const lines = [...figures(report), "", ...gateLines(report)];
+  const lines = [...controlLine(report), ...gateLines(report), "", ...figures(report)];
   if (report.abort_reason !== null) lines.push("", `The run was ended by ${report.abort_reason} before its time.`);
-  lines.push("", `last answer: ${oneLine(lastAnswer) || "none"}`, `report: ${path}`);
-  return lines.join("\n");
+  lines.push("", `last answer: ${lastAnswer || "none"}`, `report: ${path}`);
+  return lines.map(oneLine).join("\n");
 }
 
 /** The same for a program. */
 export function summaryJson({ report, lastAnswer }: Ended, path: string): string {
   const { abort_reason, agg, gates, partial } = report;
-  return JSON.stringify({ report: path, partial, abort_reason, last_answer: lastAnswer, agg, gates }, null, 2);
+  return escaped(JSON.stringify({ report: path, partial, abort_reason, last_answer: lastAnswer, agg, gates }, null, 2));
 }
 
-function figures({ agg, config, world }: ReportV2): string[] {
+function controlLine({ config }: ReportV2): string[] {
+  return config.control === "none" ? [] : [`control      ${config.control}: this run is meant to fail`];
+}
+
+function figures({ agg, world }: ReportV2): string[] {
   const rows: [string, string][] = [
     ["model", `${world.model_id} ${world.quantization}, ${world.sink}+${world.window} tokens cached`],
     ["turns", `${agg.n_turns} in ${formatDuration(agg.duration_s ?? 0)}, ${agg.n_errors} failed`],
@@ -30,28 +34,21 @@ function figures({ agg, config, world }: ReportV2): string[] {
       "history",
       `${agg.final_history_length ?? 0} tokens in ${agg.n_sessions} session${agg.n_sessions === 1 ? "" : "s"}`,
     ],
-    ["latency", `${quantiles(agg.p50_latency_s, agg.p95_latency_s)}${drift(agg)}`],
+    ["latency", quantiles(agg.p50_latency_s, agg.p95_latency_s)],
     ["first token", quantiles(agg.p50_ttft_s, agg.p95_ttft_s)],
     ["per token", quantiles(agg.p50_tpot_s, agg.p95_tpot_s)],
     ["KV live", range(agg.min_kv_live_bytes, agg.max_kv_live_bytes)],
     ["server RSS", range(agg.min_server_rss_bytes, agg.max_server_rss_bytes)],
   ];
-  if (config.control !== "none") rows.unshift(["control", `${config.control}: this run is meant to fail`]);
   return rows.map(([name, value]) => `${name.padEnd(12)} ${value}`);
 }
 
 function gateLines({ gates }: ReportV2): string[] {
-  return gateNames.map(
-    (name) => `${name.padEnd(12)} ${gates[name].verdict.toUpperCase()}: ${oneLine(gates[name].reason)}`,
-  );
+  return gateNames.map((name) => `${name.padEnd(12)} ${gates[name].verdict.toUpperCase()}: ${gates[name].reason}`);
 }
 
 function quantiles(p50: number | null, p95: number | null): string {
   return p50 === null || p95 === null ? "none" : `${formatSeconds(p50)} median, ${formatSeconds(p95)} p95`;
-}
-
-function drift({ latency_drift_p50_s: driftS }: AggV2): string {
-  return driftS === null ? "" : `, ${driftS < 0 ? "" : "+"}${formatSeconds(driftS)} from first to last five`;
 }
 
 function range(min: number | null, max: number | null): string {

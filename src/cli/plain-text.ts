@@ -10,7 +10,14 @@ export function oneLine(text: string): string {
   return text.replace(new RegExp(`${unsafe.source}+`, unsafe.flags), " ");
 }
 
-/** The same text with unsafe characters as JSON writes them, `\u202e`: for text that stands between JSON's quotes. */
+/** The same lines, each as by `oneLine`. */
+export function plainLines(text: string): string {
+  return text.split("\n").map(oneLine).join("\n");
+}
+
+/** The same JSON, in which unsafe characters within strings are written as `\u202e`. Its line breaks stay. */
 export function escaped(json: string): string {
-  return json.replace(unsafe, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`);
+  return json.replace(unsafe, (character) =>
+    character === "\n" ? character : `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`,
+  );
 }

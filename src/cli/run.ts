@@ -3,7 +3,8 @@ import { type CommandDef, type CommandMeta, runCommand, type SubCommandsDef } fr
 import type { Command } from "./command.ts";
 import { didYouMean } from "./did-you-mean.ts";
 import { type ExitCode, exit, UsageError } from "./exit.ts";
-import { colours, flushed, print, say } from "./output.ts";
+import { flushed, print, say } from "./output.ts";
+import { plainLines } from "./plain-text.ts";
 import { helpPage } from "./usage.ts";
 
 export interface Program {
@@ -110,7 +111,7 @@ async function root(program: Program): Promise<Command> {
 
 function explain(program: Program, first: string | undefined, error: unknown): ExitCode {
   const message = error instanceof Error ? error.message : String(error);
-  say(`${program.name}: ${colours(process.stderr) ? message : stripVTControlCharacters(message)}`);
+  say(`${program.name}: ${plainLines(stripVTControlCharacters(message))}`);
   const isUsage = error instanceof UsageError || (error instanceof Error && error.name === "CLIError");
   if (!isUsage) {
     if (process.env.KAKEYA_DEBUG && error instanceof Error) say(error.stack ?? "");

@@ -1,5 +1,6 @@
 /** A report with everything recomputed, and where the file itself says otherwise. Pure. */
 
+import { escaped } from "../cli/plain-text.ts";
 import { aggregate } from "./aggregate.ts";
 import { judgeReport } from "./gates.ts";
 import type { AggV1, AggV2, Gates, Report } from "./report.ts";
@@ -42,14 +43,18 @@ export function jsonText(runs: readonly Recomputed[]): string {
     gates,
     differences,
   }));
-  return JSON.stringify({ reports: shown }, null, 2);
+  return escaped(JSON.stringify({ reports: shown }, null, 2));
 }
 
-/** Walks two JSON values side by side; figures must agree to the last digit. */
+/**
+ * Walks two JSON values side by side; figures must agree to the last digit. A gate's reason is its numbers in words,
+ * which another version may choose otherwise.
+ */
 function differ(field: string, inFile: unknown, recomputed: unknown, found: Difference[]): void {
   if (isTree(inFile) && isTree(recomputed)) {
     const inArray = Array.isArray(recomputed);
     for (const key of new Set([...Object.keys(inFile), ...Object.keys(recomputed)])) {
+      if (key === "reason") continue;
       differ(inArray ? `${field}[${key}]` : `${field}.${key}`, inFile[key], recomputed[key], found);
     }
   } else if (inFile !== recomputed) {

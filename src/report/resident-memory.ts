@@ -1,7 +1,7 @@
 /** Whether the server's resident memory climbs: the measured half of the memory gate. */
 
 import { columnOf } from "./column.ts";
-import type { Gate, OkTurn } from "./report.ts";
+import type { Gate, OkTurn, Verdict } from "./report.ts";
 import { percentile, trend } from "./stats.ts";
 
 const climbPercentPerHour = 1;
@@ -50,8 +50,21 @@ export function residentMemory(ok: readonly OkTurn[]): Gate {
     const reason = `resident memory not judged: that takes ${shortestJudgedS} s after warm-up, this run has ${judgedS.toFixed(0)}`;
     return { verdict: "pass", reason, numbers };
   }
-  const [at, low, high] = [slope.slope, slope.low, slope.high].map(percentPerHour).map((v) => v.toFixed(2));
-  const reason = `resident memory changes by ${at}% an hour (95% CI ${low} to ${high}, limit ${climbPercentPerHour})`;
-  if (percentPerHour(slope.high) <= climbPercentPerHour) return { verdict: "pass", reason, numbers };
-  return { verdict: percentPerHour(slope.low) > climbPercentPerHour ? "fail" : "inconclusive", reason, numbers };
+  const at = percentPerHour(slope.slope);
+  const low = percentPerHour(slope.low);
+  const high = percentPerHour(slope.high);
+  const verdict = verdictOf(low, high);
+  return { verdict, reason: inWords(verdict, { at, low, high }), numbers };
+}
+
+function verdictOf(low: number, high: number): Verdict {
+  if (high <= climbPercentPerHour) return "pass";
+  return low > climbPercentPerHour ? "fail" : "inconclusive";
+}
+
+function inWords(verdict: Verdict, { at, low, high }: { at: number; low: number; high: number }): string {
+  const change = `${at < 0 ? "shrinks" : "grows"} by ${Math.abs(at).toFixed(2)}% an hour`;
+  const interval = `95% CI ${low.toFixed(2)} to ${high.toFixed(2)}`;
+  const limit = { pass: "within", fail: "more than", inconclusive: "too noisy to compare with" }[verdict];
+  return `resident memory ${change} (${interval}), ${limit} ${climbPercentPerHour}%`;
 }

@@ -15,12 +15,31 @@ export function checkedReport(value: unknown): Report {
   if (typeof value !== "object" || value === null || !("schema_version" in value)) {
     throw new Error("not a bench report: /schema_version is missing");
   }
+  if (isDeeperThan(mostLevels, value))
+    throw new Error(`not a bench report: nested more than ${mostLevels} levels deep`);
   if (value.schema_version !== 1 && value.schema_version !== 2) {
     throw new Error(`/schema_version must be 1 or 2, is ${JSON.stringify(value.schema_version)}`);
   }
   const isReport = value.schema_version === 1 ? isV1 : isV2;
   if (isReport(value)) return value;
   throw new Error(describe(isReport.errors ?? [], value));
+}
+
+/** A report has five levels. One with many thousands would overflow the stack of whatever walks it. */
+const mostLevels = 32;
+
+/** Level by level, so that no depth is too much. */
+function isDeeperThan(levels: number, tree: object): boolean {
+  let level: object[] = [tree];
+  for (let depth = 0; level.length > 0; depth++) {
+    if (depth === levels) return true;
+    const below: object[] = [];
+    for (const node of level) {
+      for (const child of Object.values(node)) if (typeof child === "object" && child !== null) below.push(child);
+    }
+    level = below;
+  }
+  return false;
 }
 
 /** The first error that names a field; "if" errors only repeat the one of their branch. */

@@ -10,8 +10,9 @@ function report(turns: TurnV2[], changes: Partial<ReportV2> = {}): ReportV2 {
   return { ...reportOf(turns, figures), ...changes };
 }
 
-test("the end of a run says its figures, every gate with its reason, and where the report is", () => {
+test("the end of a run says every gate with its reason, then its figures and where the report is", () => {
   const text = summaryText({ report: report(steady(60)), lastAnswer: "Flat." }, "run.json");
+  expect(text).toStartWith("memory       PASS: ");
   expect(text).toContain("turns        60 in 30m, 0 failed\nhistory      4380 tokens in 1 session\n");
   expect(text).toContain("KV live      204 KiB\n");
   expect(text).toMatch(
@@ -37,9 +38,12 @@ test("a run without a successful turn has no figures to show", () => {
   expect(text).toContain("errors       FAIL: 1 of 1 turns failed");
 });
 
-test("no control character of an answer reaches the terminal", () => {
-  const text = summaryText({ report: report(steady(6)), lastAnswer: "a\u001b[2Jb\nc" }, "run.json");
+test("no control character of an answer, or of what the server says of itself, reaches the terminal", () => {
+  const run = report(steady(6));
+  const hostile = { ...run, world: { ...run.world, model_id: "a\u202eb", quantization: "\u009bq8" } };
+  const text = summaryText({ report: hostile, lastAnswer: "a\u001b[2Jb\nc" }, "run.json");
   expect(text).toContain("last answer: a [2Jb c\n");
+  expect(text).toContain("model        a b  q8, ");
 });
 
 test("JSON has the same under the report's own names", () => {

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { aggregateV2 } from "../../src/report/aggregate.ts";
 import { judge } from "../../src/report/gates.ts";
 import { htmlPage } from "../../src/report/html.ts";
-import { plotsOf } from "../../src/report/page/plots.ts";
+import { overlaysOf, plotsOf } from "../../src/report/page/plots.ts";
 import { recompute } from "../../src/report/recompute.ts";
 import type { TurnV2 } from "../../src/report/report.ts";
 import { readReport } from "../../src/report/report-file.ts";
@@ -53,6 +53,41 @@ describe("the page", () => {
     expect(page).toContain("agg.duration_s");
   });
 
+  test("of several runs begins with every verdict, and ends with what the numbers depend on", () => {
+    const bad = runOf(withFailure(steady(60), 30), "bad.json");
+    const page = htmlPage([runOf(steady(60), "good.json"), bad]);
+    const row = (file: string) => page.match(new RegExp(`<a href="#run-\\d">${file}</a>.*?</tr>`))?.[0] ?? "";
+    const verdicts = (file: string) => [...row(file).matchAll(/class="verdict">(\w+)</g)].map(([, verdict]) => verdict);
+    expect(verdicts("good.json")).toEqual(["pass", "pass", "pass", "pass", "pass"]);
+    expect(verdicts("bad.json")).toEqual(["pass", "pass", "pass", "pass", "fail"]);
+    const places = ["<h1>", 'class="figures verdicts"', 'data-overlay="0"', 'id="run-0"', 'id="run-1"', "fingerprint"];
+    expect(places.map((part) => page.indexOf(part)).toSorted((a, b) => a - b)).toEqual(
+      places.map((part) => page.indexOf(part)),
+    );
+    expect(page.split("fingerprint")).toHaveLength(2);
+  });
+
+  test("keeps earlier runtimes' verdicts apart, under a heading that says why they mislead", () => {
+    for (const page of [htmlPage([runOf(steady(60))]), htmlPage([runOf(steady(60)), realRun])]) {
+      const heading = page.indexOf("<h3>as earlier runtimes judged it</h3>");
+      expect(heading).toBeGreaterThan(page.indexOf("<h3>Figures</h3>"));
+      expect(page.indexOf("These mislead")).toBeGreaterThan(heading);
+      for (const name of ["kv_bounded", "prefill_bounded", "latency_drift_p50_s"]) {
+        expect(page.indexOf(`>${name}<`)).toBeGreaterThan(heading);
+      }
+    }
+  });
+
+  test("holds no character that makes the page read as something else", () => {
+    const turns = withFailure(steady(9), 4).map((turn) =>
+      turn.ok ? turn : { ...turn, error_class: "\u202eelbaliavanU", error_str: "a\u009b31mb\u001b[2Jc" },
+    );
+    const hostile = runOf(turns, "\u2066evil\u202e.json");
+    for (const page of [htmlPage([hostile]), htmlPage([hostile, hostile])]) {
+      expect(page.replaceAll("\n", "")).not.toMatch(/[\p{Cc}\p{Bidi_Control}]/u);
+    }
+  });
+
   test("says when a run is the negative control", () => {
     const run = runOf(steady(30));
     if (run.report.schema_version !== 2) throw new Error("not schema 2");
@@ -73,6 +108,35 @@ describe("plots", () => {
     const [latency] = plotsOf(runOf(turns));
     expect(latency?.failed_at).toHaveLength(1);
     expect(latency?.sessions_at).toHaveLength(1);
+  });
+
+  test("of several runs lie on top of each other, as far as two of them have the same", () => {
+    const [own, real] = [plotsOf(runOf(steady(9))), plotsOf(realRun)];
+    expect(overlaysOf([own, real]).map(({ title, of }) => [title, of])).toEqual([
+      [
+        "Latency of a turn",
+        [
+          { run: 0, plot: 0 },
+          { run: 1, plot: 0 },
+        ],
+      ],
+      [
+        "KV cache",
+        [
+          { run: 0, plot: 2 },
+          { run: 1, plot: 1 },
+        ],
+      ],
+      [
+        "History",
+        [
+          { run: 0, plot: 4 },
+          { run: 1, plot: 2 },
+        ],
+      ],
+    ]);
+    expect(overlaysOf([own])).toEqual([]);
+    expect(overlaysOf([own, []])).toEqual([]);
   });
 
   test("of a long run are thinned, and keep the one slow turn in sight", () => {
@@ -124,9 +188,29 @@ describe.skipIf(browser === null)("in a browser", () => {
     for (const pixels of seen.pixels) expect(pixels).toBeGreaterThan(100);
   };
 
-  test("every plot of every run is drawn", async () => {
+  test("every plot of every run is drawn, and the runs on top of each other before them", async () => {
+    // At the same moments, so that the curves together have no more points than each; apart, so that neither hides one.
+    const twice = steady(60).map((turn) => ({
+      ...turn,
+      latency_s: turn.latency_s * 2,
+      ttft_s: (turn.ttft_s ?? 0) * 2,
+      kv_live_bytes: (turn.kv_live_bytes ?? 0) * 2,
+      server_rss_bytes: (turn.server_rss_bytes ?? 0) * 2,
+      history_length: turn.history_length * 2,
+    }));
+    const seen = await opened(htmlPage([runOf(steady(60)), runOf(twice)]), "--window-size=1200,900");
+    expectDrawn(
+      seen,
+      Array.from({ length: 15 }, () => 60),
+    );
+    expect(seen.wide).toBe(false);
+  });
+
+  test("runs of different lengths are drawn over each other, each from its start to its end", async () => {
     const seen = await opened(htmlPage([runOf(steady(60)), realRun]), "--window-size=1200,900");
-    expectDrawn(seen, [60, 60, 60, 60, 60, 480, 480, 480]);
+    const [overlays, own] = [seen.drawn.slice(0, 3), seen.drawn.slice(3)];
+    expect(own).toEqual([60, 60, 60, 60, 60, 480, 480, 480]);
+    for (const points of overlays) expect(points).toBeGreaterThan(480);
     expect(seen.wide).toBe(false);
   });
 

@@ -89,12 +89,16 @@ describe("resident memory", () => {
   test("a climb of 2% an hour fails, one of half a percent passes", () => {
     const gate = memoryGate(climbing(2), world);
     expect(gate.verdict).toBe("fail");
-    expect(gate.reason).toStartWith("resident memory changes by 1.9");
-    expect(memoryGate(climbing(0.5), world).verdict).toBe("pass");
+    expect(gate.reason).toMatch(/^resident memory grows by 1\.9\d% an hour \(95% CI 1\.9\d to 1\.9\d\), more than 1%$/);
+    const slow = memoryGate(climbing(0.5), world);
+    expect(slow.verdict).toBe("pass");
+    expect(slow.reason).toMatch(/; resident memory grows by 0\.[45]\d% an hour \(.*\), within 1%$/);
   });
 
   test("shrinking is no leak", () => {
-    expect(memoryGate(climbing(-3), world).verdict).toBe("pass");
+    const gate = memoryGate(climbing(-3), world);
+    expect(gate.verdict).toBe("pass");
+    expect(gate.reason).toMatch(/resident memory shrinks by \d\.\d\d% an hour \(.*\), within 1%$/);
   });
 
   test("growth during warm-up is forgiven", () => {
@@ -110,7 +114,9 @@ describe("resident memory", () => {
       ...turn,
       server_rss_bytes: turn.server_rss_bytes + ((i * 7919) % 13) * 1_000_000,
     }));
-    expect(memoryGate(jumpy, world).verdict).toBe("inconclusive");
+    const gate = memoryGate(jumpy, world);
+    expect(gate.verdict).toBe("inconclusive");
+    expect(gate.reason).toEndWith(", too noisy to compare with 1%");
   });
 
   test("a run of seconds is not judged by it: the counts decide, and the reason says so", () => {

@@ -46,6 +46,14 @@ describe("differences", () => {
     expect(textTable([run])).toContain('gates.errors.verdict: "pass" in the file, "fail" recomputed');
   });
 
+  test("a reason in other words is no difference: its numbers are compared", () => {
+    const report = ownReport();
+    const reworded = { ...report.gates, memory: { ...report.gates.memory, reason: "all is well" } };
+    const run = recompute("a.json", { ...report, gates: reworded });
+    expect(run.differences).toEqual([]);
+    expect(textTable([run])).not.toContain("all is well");
+  });
+
   test("a figure the file lacks or has too many is null on the other side", () => {
     const run = recompute("a.json", {
       schema_version: 1,
@@ -72,9 +80,20 @@ describe("the table", () => {
     expect(text).toMatch(/^model +kakeya-tiny$/m);
     expect(text).toMatch(/^failed turns +1$/m);
     expect(text).toMatch(/^latency p50 +1\.\d+ s$/m);
-    expect(text).toMatch(/^errors gate +fail$/m);
     expect(text).toMatch(/^FAIL +errors: 1 of 60 turns failed/m);
     expect(text).toMatch(/^PASS +work: /m);
+  });
+
+  test("begins with the verdicts, and has earlier runtimes' ones under a heading that says why they mislead", () => {
+    const run = recompute("own.json", ownReport());
+    const one = textTable([run]);
+    expect(one).toStartWith("PASS          memory: ");
+    expect(textTable([run, run])).toMatch(/^ +own\.json +own\.json\nmemory +pass +pass\nwork +pass +pass\n/);
+    expect(one).toMatch(
+      /\n\nas earlier runtimes judged it:\n {2}These mislead, [^\n]+\n {2}[^\n]+\n {2}[^\n]+\nkv_bounded +true\nprefill_bounded +true\nlatency_drift_p50_s +/,
+    );
+    expect(one.indexOf("as earlier")).toBeGreaterThan(one.indexOf("latency p95"));
+    expect(one.indexOf("fingerprint")).toBeGreaterThan(one.indexOf("as earlier"));
   });
 
   test("of several runs has a column for each, under its file's name", async () => {
@@ -85,22 +104,34 @@ describe("the table", () => {
     ];
     const text = textTable(runs);
     expect(text).toMatch(/^ +own\.json +control\.json +real\.json$/m);
-    expect(text).toMatch(/^latency gate +pass +fail +pass$/m);
+    expect(text).toMatch(/^latency +pass +fail +pass$/m);
     expect(text).toMatch(/^quantization +q8 +q8 +-$/m);
   });
 
-  test("no control character of a report reaches the terminal", () => {
-    const report = ownReport();
-    const evil = { ...report, world: { ...world, model_id: "\u001b[2J\u0007tiny\r\n" } };
-    // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what must not be there
-    expect(textTable([recompute("a.json", evil)])).not.toMatch(/[\u0000-\u0009\u000b-\u001f]/);
+  test("no control character of a report reaches the terminal, wherever it stands", () => {
+    const evil = "\u001b[2J\u0007\u009b1m\u202etiny\u2028\r\n";
+    const turns = withFailure(steady(60), 30).map((turn) =>
+      turn.ok ? turn : { ...turn, error_class: evil, error_str: evil },
+    );
+    const report = ownReport(turns);
+    const hostile = {
+      ...report,
+      world: { ...world, model_id: evil, quantization: evil, command_line: [evil] },
+      agg: { ...report.agg, [evil]: evil },
+      abort_reason: evil,
+    };
+    const run = recompute(`${evil}.json`, hostile);
+    for (const text of [textTable([run]), textTable([run, run]), jsonText([run])]) {
+      expect(text.replaceAll("\n", "")).not.toMatch(/[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}]/u);
+    }
+    expect(JSON.parse(jsonText([run])).reports[0].abort_reason).toBe(evil);
   });
 
   test("many differences are cut, and --json has them all", () => {
     const report = ownReport();
     const wrong = { ...report, agg: aggregateV2([], 0), gates: judge([], { world, rotation: 6 }) };
     const run = recompute("a.json", wrong);
-    expect(textTable([run])).toMatch(/and \d+ more: see --json$/);
+    expect(textTable([run])).toMatch(/and \d+ more: see --json$/m);
     expect(JSON.parse(jsonText([run])).reports[0].differences).toEqual(run.differences);
   });
 });

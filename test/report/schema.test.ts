@@ -48,6 +48,27 @@ describe("schema 2", () => {
   });
 });
 
+test("a moment beyond the calendar is refused, in either schema", () => {
+  for (const field of ["started_at", "finished_at"]) {
+    const message = `/${field} must be <= 8640000000000, is 1e+308`;
+    expect(errorOf({ ...report, [field]: 1e308 })).toBe(message);
+    expect(errorOf({ ...head, turns: [], [field]: 1e308 })).toBe(message);
+  }
+});
+
+test("a report as deep as a stack is refused in words, wherever the depth is", () => {
+  let deep: unknown[] = [];
+  for (let level = 0; level < 200_000; level++) deep = [deep];
+  const [first] = report.turns;
+  for (const value of [
+    { ...report, agg: { ...report.agg, deep } },
+    { ...report, turns: [{ ...first, latency_s: deep }] },
+    { ...head, turns: [], agg: deep },
+  ]) {
+    expect(() => checkedReport(value)).toThrow("not a bench report: nested more than 32 levels deep");
+  }
+});
+
 describe("schema 1", () => {
   test("accepts failed turns, null or absent KV values, no turns, and partial files without figures", () => {
     expect(errorOf({ ...head, turns: [] })).toBe("accepted");

@@ -12,14 +12,17 @@ const dark = {
   series: ["#76a9ff", "#ffb066", "#6fd08c", "#c79bff"],
   failed: "#ff6b78",
 };
+/** Of more series than there are colours. */
+const dashes = [[], [8, 4], [2, 3]];
 const height = 230;
 const printedWidth = 640;
 
-const runs = JSON.parse(document.getElementById("plots").textContent);
+const { names, runs, overlays } = JSON.parse(document.getElementById("plots").textContent);
 const darkScheme = matchMedia("(prefers-color-scheme: dark)");
 let drawn = [];
 
 const formats = {
+  share: (percent) => `${digits(percent)}%`,
   seconds: (s) => (s === 0 ? "0" : Math.abs(s) >= 1 ? `${digits(s)} s` : `${digits(s * 1000)} ms`),
   tokens: (n) => n.toLocaleString("en"),
   bytes: (n) => {
@@ -65,6 +68,35 @@ function marks(plot, colours) {
   };
 }
 
+/** One plot of several runs: the first series of each, from its run's start to its end, however long that took. */
+function overlaid({ title, unit, of }) {
+  const plots = of.map(({ run, plot }) => runs[run][plot]);
+  const shares = plots.map(({ x }) => x.map((s) => (s / (x.at(-1) || 1)) * 100));
+  const [x, ...columns] = uPlot.join(plots.map(({ series }, i) => [shares[i], series[0].values]));
+  const series = of.map(({ run }, i) => ({ label: names[run], values: columns[i], place: run }));
+  return { title, unit, x, xUnit: "share", series, failed_at: [], sessions_at: [] };
+}
+
+/** Curves of different orders of magnitude would leave all but the highest on the floor of a linear scale. */
+function isWide(plot) {
+  if (plot.xUnit !== "share") return false;
+  const all = plot.series.flatMap(({ values }) => values).filter(known);
+  const tops = plot.series.map(({ values }) => highest(values)).filter((top) => top > 0);
+  return all.every((v) => v > 0) && Math.max(...tops) > 20 * Math.min(...tops);
+}
+
+function known(value) {
+  return value !== null && value !== undefined;
+}
+
+function highest(values) {
+  return values.reduce((top, v) => Math.max(top, v ?? 0), 0);
+}
+
+function plotAt({ overlay, run, plot }) {
+  return overlay === undefined ? runs[run][plot] : overlaid(overlays[overlay]);
+}
+
 function draw(plot, place, width, colours) {
   const format = formats[plot.unit];
   const axis = {
@@ -72,28 +104,34 @@ function draw(plot, place, width, colours) {
     grid: { stroke: colours.grid, width: 1 },
     ticks: { stroke: colours.grid, width: 1 },
   };
-  const longest = Math.max(...plot.series.flatMap(({ values }) => values.map((v) => v ?? 0)));
+  const longest = Math.max(...plot.series.map(({ values }) => highest(values)));
+  const y = isWide(plot)
+    ? { distr: 3, log: plot.unit === "bytes" ? 2 : 10 }
+    : { range: [0, longest > 0 ? longest * 1.08 : 1] };
+  const xFormat = plot.xUnit === "share" ? formats.share : elapsed;
   const options = {
     width,
     height,
-    scales: { x: { time: false }, y: { range: [0, longest > 0 ? longest * 1.08 : 1] } },
+    scales: { x: { time: false }, y },
     axes: [
-      { ...axis, incrs: timeSteps, space: 52, values: (_, ticks) => ticks.map(elapsed) },
+      { ...axis, incrs: timeSteps, space: 52, values: (_, ticks) => ticks.map(xFormat) },
       {
         ...axis,
         size: 78,
-        values: (_, ticks) => ticks.map(format),
-        ...(plot.unit === "bytes" ? { incrs: byteSteps } : {}),
+        // A logarithmic axis leaves out the names of most of its ticks.
+        values: (_, ticks) => ticks.map((tick) => (known(tick) ? format(tick) : "")),
+        ...(plot.unit === "bytes" && y.distr === undefined ? { incrs: byteSteps } : {}),
       },
     ],
     series: [
-      { label: "time", value: (_, s) => (s === null ? "" : elapsed(s)) },
-      ...plot.series.map(({ label, values }, i) => ({
+      { label: plot.xUnit === "share" ? "of the run" : "time", value: (_, x) => (known(x) ? xFormat(x) : "") },
+      ...plot.series.map(({ label, values, place: at }, i) => ({
         label,
-        stroke: colours.series[i % colours.series.length],
+        stroke: colours.series[(at ?? i) % colours.series.length],
+        dash: dashes[Math.floor((at ?? i) / colours.series.length) % dashes.length],
         width: 1.5,
-        points: { show: values.length < 60, size: 4 },
-        value: (_, v) => (v === null ? "" : format(v)),
+        points: { show: values.filter(known).length < 60, size: 4 },
+        value: (_, v) => (known(v) ? format(v) : ""),
       })),
     ],
     hooks: { draw: [marks(plot, colours), () => place.setAttribute("data-drawn", String(plot.x.length))] },
@@ -105,8 +143,7 @@ function drawAll(printing) {
   for (const chart of drawn) chart.destroy();
   const colours = darkScheme.matches && !printing ? dark : light;
   drawn = [...document.querySelectorAll(".plot")].map((place) => {
-    const plot = runs[place.dataset.run][place.dataset.plot];
-    return draw(plot, place, printing ? printedWidth : place.clientWidth, colours);
+    return draw(plotAt(place.dataset), place, printing ? printedWidth : place.clientWidth, colours);
   });
 }
 

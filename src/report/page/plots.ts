@@ -15,6 +15,27 @@ export interface Plot {
   sessions_at: number[];
 }
 
+/** The plots of one title, of all runs that have it: their first series on top of each other. */
+export interface Overlay {
+  title: string;
+  unit: Plot["unit"];
+  /** Each by its run's place, and its own among that run's plots. */
+  of: { run: number; plot: number }[];
+}
+
+/** What several runs can be compared by; a plot that only one of them has is left out. */
+export function overlaysOf(runs: readonly (readonly Plot[])[]): Overlay[] {
+  const all = runs.flatMap((plots, run) => plots.map(({ title, unit }, plot) => ({ title, unit, run, plot })));
+  return [...Map.groupBy(all, ({ title }) => title)]
+    .map(([title, [first, ...more]]) => ({ title, first, of: [first, ...more].filter((one) => one !== undefined) }))
+    .filter(({ of }) => of.length > 1)
+    .map(({ title, first, of }) => ({
+      title,
+      unit: first?.unit ?? "seconds",
+      of: of.map(({ run, plot }) => ({ run, plot })),
+    }));
+}
+
 /** More points than this are thinned: nobody's screen is wider. */
 const mostPoints = 2000;
 const mostMarks = 200;
