@@ -1,5 +1,5 @@
 import { command } from "../src/cli/command.ts";
-import { UsageError } from "../src/cli/exit.ts";
+import { exit, UsageError } from "../src/cli/exit.ts";
 import { print, say } from "../src/cli/output.ts";
 
 export default command({
@@ -25,6 +25,7 @@ export default command({
     const { writeTo } = await import("../src/files/write-to.ts");
     const { pageDestination } = await import("../src/report/outputs.ts");
     const { latestReport, readReport } = await import("../src/report/report-file.ts");
+    const { contradictions } = await import("../src/report/contradiction.ts");
     const { jsonText, recompute } = await import("../src/report/recompute.ts");
     const { exitCode } = await import("../src/report/gates.ts");
     const { textTable } = await import("../src/report/table.ts");
@@ -42,12 +43,19 @@ export default command({
     const runs = [];
     for (const file of files) runs.push(recompute(file, await readReport(file)));
     const show = page?.kind === "stdout" ? say : print;
-    show(args.json ? jsonText(runs) : textTable(runs));
+    const contradicted = contradictions(runs);
+    if (args.json) for (const line of contradicted) say(line);
+    show(
+      args.json
+        ? jsonText(runs)
+        : [...contradicted, ...(contradicted.length > 0 ? [""] : []), textTable(runs)].join("\n"),
+    );
     if (page !== undefined) {
       const { htmlPage } = await import("../src/report/html.ts");
       await writeTo(page, htmlPage(runs));
       if (page.kind !== "stdout") say(`wrote ${page.path}`);
     }
+    if (contradicted.length > 0) return exit.gateFailed;
     return exitCode(
       runs.map((run) => run.gates),
       { strict: args.strict },

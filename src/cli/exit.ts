@@ -5,6 +5,7 @@ export const exit = {
   failure: 1,
   /** The command line was wrong. */
   usage: 2,
+  /** Or a report contradicts its own turns. */
   gateFailed: 3,
   /** A gate that counts (memory, work, invariants, errors) could not be decided. */
   inconclusive: 4,

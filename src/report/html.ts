@@ -3,6 +3,7 @@
 import uplotJs from "uplot/dist/uPlot.iife.min.js" with { type: "text" };
 import uplotCss from "uplot/dist/uPlot.min.css" with { type: "text" };
 import { oneLine } from "../cli/plain-text.ts";
+import { contradictions } from "./contradiction.ts";
 import {
   agreement,
   earlierFigures,
@@ -41,6 +42,9 @@ ${pageCss}</style>
 </head>
 <body>
 <h1>${escaped(title)}</h1>
+${contradictions(runs)
+  .map((line) => `<p><strong>${escaped(line)}</strong></p>`)
+  .join("\n")}
 <p class="quiet">Every figure is recomputed from the turns of the report${runs.length === 1 ? "" : "s"}.</p>
 <noscript><p>The plots need JavaScript; the figures don't.</p></noscript>
 ${runs.length > 1 ? comparison(runs, overlays) : ""}

@@ -4,7 +4,8 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { aggregateV2 } from "../../src/report/aggregate.ts";
 import { judge } from "../../src/report/gates.ts";
-import { type GateName, gateNames, type ReportV2, type TurnV2 } from "../../src/report/report.ts";
+import { recompute } from "../../src/report/recompute.ts";
+import { type AggV2, type GateName, gateNames, type ReportV2, type TurnV2 } from "../../src/report/report.ts";
 import { readReport } from "../../src/report/report-file.ts";
 import { ownTokens, reportOf, reprefilled, slowed, steady, withFailure, withTurn, world } from "../report/series.ts";
 import { writeReport } from "../report/write-report.ts";
@@ -74,6 +75,33 @@ describe("exit code", () => {
       expect(code).toBe(3);
       expect(stdout.match(/^FAIL +(\w+):/gm)).toEqual([expect.stringMatching(new RegExp(`${name}:$`))]);
     }
+  });
+
+  test("3 for a report whose own figures are not those of its turns, strict or not, and it says so first", async () => {
+    const { agg } = await readReport(good);
+    if (!agg) throw new Error("the report has no figures");
+    const tampered = written("tampered.json", steady(60), { agg: { ...agg, p95_latency_s: 0.5 } as AggV2 });
+    for (const flags of [[], ["--strict"]]) {
+      const { code, stdout } = await aggregate(good, tampered, ...flags);
+      expect(code).toBe(3);
+      expect(stdout.split("\n")[0]).toBe(
+        `CONTRADICTORY  ${tampered}: its own figures are not those of its turns, in 1 place, agg.p95_latency_s`,
+      );
+    }
+    const asJson = await aggregate(tampered, "--json");
+    expect(asJson.code).toBe(3);
+    expect(asJson.stderr).toStartWith(`CONTRADICTORY  ${tampered}: `);
+    expect(JSON.parse(asJson.stdout).reports[0].differences).toHaveLength(1);
+    const { stdout: page } = await aggregate(tampered, "--html", "-");
+    expect(page).toContain("</h1>\n<p><strong>CONTRADICTORY ");
+  });
+
+  test("3 for a verdict that was changed by hand, though every gate passes", async () => {
+    const { gates } = recompute("good", await readReport(good));
+    const forged = { ...gates, errors: { ...gates.errors, verdict: "inconclusive" as const } };
+    const { code, stdout } = await aggregate(written("forged.json", steady(60), { gates: forged }));
+    expect(code).toBe(3);
+    expect(stdout.split("\n")[0]).toEndWith("in 1 place, gates.errors.verdict");
   });
 
   test("4 for a file whose bytes were never counted", async () => {
@@ -151,7 +179,7 @@ describe("- is", () => {
     expect(code).toBe(0);
     expect(stdout).toStartWith("<!doctype html>");
     expect(stdout).toEndWith("</html>\n");
-    expect(stderr).toContain("memory gate");
+    expect(stderr).toContain("PASS          memory: ");
     expect((await aggregate(good, "--html", "/dev/stdout")).stdout).toBe(stdout);
   });
 });
@@ -199,6 +227,6 @@ describe("--html is refused with code 2 before anything is read or printed, and 
 test("a page that its device can't take is an error after the table", async () => {
   const { code, stdout, stderr } = await aggregate(good, "--html", "/dev/full");
   expect(code).toBe(1);
-  expect(stdout).toContain("memory gate");
+  expect(stdout).toContain("PASS          memory: ");
   expect(stderr).toStartWith("kakeya: can't write /dev/full: ENOSPC");
 });
