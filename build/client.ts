@@ -1,18 +1,82 @@
-import { rmSync } from "node:fs";
+import { copyFileSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
+import type { BunPlugin } from "bun";
 import { packageCommand } from "../tools/package-command.ts";
+import { emptyPackage, manifest } from "./npm-package.ts";
 
 const root = resolve(import.meta.dir, "..");
 
-/** Writes the SDK as Node.js and TypeScript import it: one ES module and its declarations, in `dist/client`. */
-export async function buildClient(): Promise<void> {
-  const outdir = join(root, "dist/client");
-  rmSync(outdir, { recursive: true, force: true });
-  const entrypoints = [join(root, "src/client/index.ts")];
-  await Bun.build({ entrypoints, target: "node", format: "esm", packages: "external", outdir });
-  const tsc = Bun.spawn([...packageCommand("tsc"), "--project", "tsconfig.client.json"], {
-    cwd: root,
-    stdio: ["ignore", "inherit", "inherit"],
+const readme = `# kakeya-client
+
+The TypeScript client of [kakeya](https://www.npmjs.com/package/kakeya), a local LLM runtime whose sessions never slow
+down and never grow. For Node.js 20 and later, and for Bun.
+
+\`\`\`ts
+import { Client } from "kakeya-client";
+
+const client = new Client("127.0.0.1:50051");
+const session = await client.createSession();
+await session.append([1, 2, 3]); // ids from the model's tokenizer
+for await (const id of session.generate({ maxTokens: 64 })) console.log(id);
+await session.close();
+client.close();
+\`\`\`
+
+gRPC and protobuf are inside: the package has no dependencies and no install scripts. Other languages generate a client
+from \`runtime.proto\`, which is in this package, too.
+`;
+
+/**
+ * grpc-js loads .proto files for two services that the client has no use for. Their loader would bring a parser of
+ * .proto files and one of command lines along: a third of the whole.
+ */
+const withoutProtoLoader: BunPlugin = {
+  name: "without-proto-loader",
+  setup(build) {
+    build.onResolve({ filter: /^@grpc\/proto-loader$/ }, ({ path }) => ({ path, namespace: "absent" }));
+    build.onLoad({ filter: /./, namespace: "absent" }, ({ path }) => ({
+      contents: `exports.loadSync = () => { throw new Error("${path} is no part of kakeya-client"); };`,
+      loader: "js",
+    }));
+  },
+};
+
+/** Writes the package kakeya-client to `outdir`: one ES module for Node.js and Bun, its declarations, and licenses. */
+export async function buildClient(outdir: string): Promise<void> {
+  emptyPackage(outdir, {
+    ...manifest("kakeya-client", "Client for kakeya, a local LLM runtime with sessions of fixed size."),
+    type: "module",
+    exports: { ".": { types: "./types/client/index.d.ts", default: "./index.js" } },
+    engines: { node: ">=20" },
   });
-  if ((await tsc.exited) !== 0) throw new Error("the SDK's declarations could not be written");
+  writeFileSync(join(outdir, "README.md"), readme);
+  copyFileSync(join(root, "proto/kakeya/v1/runtime.proto"), join(outdir, "runtime.proto"));
+  const entrypoints = [join(root, "src/client/index.ts")];
+  const plugins = [withoutProtoLoader];
+  const { metafile } = await Bun.build({ entrypoints, plugins, target: "node", format: "esm", outdir, metafile: true });
+  const tsc = Bun.spawn(
+    [...packageCommand("tsc"), "--project", "tsconfig.client.json", "--outDir", join(outdir, "types")],
+    {
+      cwd: root,
+      stdio: ["ignore", "inherit", "inherit"],
+    },
+  );
+  if ((await tsc.exited) !== 0) throw new Error("the declarations of kakeya-client could not be written");
+  // The index needs none of these, and they would need packages that are not there.
+  for (const inner of ["gen", "client/calls.d.ts", "client/unsigned.d.ts"]) {
+    rmSync(join(outdir, "types", inner), { recursive: true });
+  }
+  writeFileSync(join(outdir, "THIRD-PARTY-LICENSES"), licensesOf(Object.keys(metafile?.inputs ?? {})));
+}
+
+/** The licenses of the packages that bundled files come from. */
+function licensesOf(files: readonly string[]): string {
+  const dirs = files.flatMap((file) => file.match(/^.*node_modules\/(@[^/]+\/)?[^/]+/)?.[0] ?? []);
+  const texts = [...new Set(dirs)].sort().map((dir) => {
+    const { name, version, license } = JSON.parse(readFileSync(join(root, dir, "package.json"), "utf8"));
+    const text = readdirSync(join(root, dir)).find((file) => /^licen[cs]e/i.test(file));
+    return `${name} ${version} (${license})\n\n${text === undefined ? "" : readFileSync(join(root, dir, text), "utf8")}`;
+  });
+  if (texts.length === 0) throw new Error("the bundler named no package that it put into kakeya-client");
+  return texts.join(`\n${"-".repeat(80)}\n`);
 }

@@ -26,8 +26,7 @@ if (only.length === 0) {
     run("types", [...packageCommand("tsc"), "--noEmit"]),
     run("lint and format", [...packageCommand("biome"), "ci", "--colors=off", "--error-on-warnings"]),
     run("workflows", [bun, "tools/check-workflows.ts"]),
-    run("build of the executable", [bun, "build.ts"]),
-    run("build of the SDK", [bun, "build.ts", "--target", "client"]),
+    run("build of the executable and the packages", [bun, "build.ts", "--target", "npm"]),
   ]);
 }
 await tests();

@@ -17,7 +17,10 @@ export interface ConnectOptions {
   tls?: TlsOptions | boolean;
 }
 
-/** Each channel has a connection of its own, and notices when the other end has vanished. */
+/**
+ * Each channel has a connection of its own, and notices when the other end has vanished.
+ * @internal
+ */
 export function connect(address: string, { tls = false }: ConnectOptions): Channel {
   const options: ChannelOptions = {
     "grpc.use_local_subchannel_pool": 1,

@@ -61,16 +61,19 @@ export interface SessionInfo {
  * Every method throws a KakeyaError's subclass.
  */
 export class Session {
+  /** Whoever knows it can use the session: treat it like a password. */
+  readonly id: string;
+  readonly #rpc: RuntimeServiceClient;
+  readonly #calls: Calls;
   #lastResult: GenerateResult | undefined;
   #closed = false;
 
   /** @internal Use Client.createSession or Client.session. */
-  constructor(
-    private readonly rpc: RuntimeServiceClient,
-    private readonly calls: Calls,
-    /** Whoever knows it can use the session: treat it like a password. */
-    readonly id: string,
-  ) {}
+  constructor(rpc: RuntimeServiceClient, calls: Calls, id: string) {
+    this.#rpc = rpc;
+    this.#calls = calls;
+    this.id = id;
+  }
 
   /** How the last generation ended, if by itself or by cancelling it; undefined before, and after an error. */
   get lastResult(): GenerateResult | undefined {
@@ -80,7 +83,7 @@ export class Session {
   /** Appends ids to the history; answers with its new length when they are computed. */
   async append(tokenIds: Iterable<number>, { signal }: CallOptions = {}): Promise<number> {
     const request = { sessionId: this.#openId(), tokenIds: uint32s("tokenIds", tokenIds) };
-    const { historyLength } = await this.calls.run(signal, (signal) => this.rpc.appendTokens(request, { signal }));
+    const { historyLength } = await this.#calls.run(signal, (signal) => this.#rpc.appendTokens(request, { signal }));
     return Number(historyLength);
   }
 
@@ -98,7 +101,7 @@ export class Session {
       droppedTokens: 0,
     };
     try {
-      for await (const { payload } of this.calls.stream(signal, (signal) => this.rpc.generate(request, { signal }))) {
+      for await (const { payload } of this.#calls.stream(signal, (signal) => this.#rpc.generate(request, { signal }))) {
         if (payload?.$case === "truncated") result.droppedTokens = Number(payload.value.droppedTokenCount);
         else if (payload?.$case === "done") result = { ...result, ...ended(payload.value) };
         else if (payload?.$case === "tokenId") {
@@ -116,7 +119,7 @@ export class Session {
 
   async info({ signal }: CallOptions = {}): Promise<SessionInfo> {
     const request = { sessionId: this.#openId() };
-    const info = await this.calls.run(signal, (signal) => this.rpc.getSessionInfo(request, { signal }));
+    const info = await this.#calls.run(signal, (signal) => this.#rpc.getSessionInfo(request, { signal }));
     return {
       historyTokens: Number(info.historyLength),
       kvLiveBytes: Number(info.kvLiveBytes),
@@ -132,7 +135,9 @@ export class Session {
   /** Ends the session on the server; answers with the history's final length. */
   async close({ signal }: CallOptions = {}): Promise<number> {
     const request = { sessionId: this.#openId() };
-    const { finalHistoryLength } = await this.calls.run(signal, (signal) => this.rpc.closeSession(request, { signal }));
+    const { finalHistoryLength } = await this.#calls.run(signal, (signal) =>
+      this.#rpc.closeSession(request, { signal }),
+    );
     this.#closed = true;
     return Number(finalHistoryLength);
   }

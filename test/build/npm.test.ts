@@ -1,0 +1,130 @@
+/**
+ * The packages as strangers get them: packed, and installed from the tarballs into empty folders. Neither package needs
+ * anything else, so the installers are told to stay offline, or given a registry that nobody can reach.
+ */
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import * as fs from "node:fs";
+import { tmpdir } from "node:os";
+import { basename, join, resolve } from "node:path";
+import { buildClient } from "../../build/client.ts";
+import { buildExecutable, type Platform } from "../../build/executable.ts";
+import { writeCommandPackage, writePlatformPackage } from "../../build/npm.ts";
+import { addressIn } from "../../src/host/ready.ts";
+import { packageCommand } from "../../tools/package-command.ts";
+
+const root = resolve(import.meta.dir, "../..");
+const platform = `${process.platform}-${process.arch}` as Platform;
+const scratch = fs.mkdtempSync(join(tmpdir(), "kakeya-packages-"));
+const tarballs = join(scratch, "tarballs");
+const node = Bun.which("node");
+
+beforeAll(async () => {
+  const packages = join(scratch, "packages");
+  await buildClient(join(packages, "kakeya-client"));
+  await buildExecutable(platform, join(scratch, "kakeya"));
+  writeCommandPackage(packages);
+  writePlatformPackage(packages, platform, join(scratch, "kakeya"));
+  for (const name of fs.readdirSync(packages)) {
+    const pack = ["pm", "pack", "--gzip-level", "1", "--quiet", "--destination", tarballs];
+    await succeeds([process.execPath, ...pack], join(packages, name));
+  }
+}, 120_000);
+afterAll(() => fs.rmSync(scratch, { recursive: true, force: true }));
+
+/** Runs a command in `cwd` with an empty home and no registry; answers with what it printed. */
+async function succeeds(command: string[], cwd: string): Promise<string> {
+  const env = { PATH: process.env.PATH ?? "", HOME: join(scratch, "home"), BUN_CONFIG_REGISTRY: "http://127.0.0.1:1/" };
+  const child = Bun.spawn(command, { cwd, env, stdin: "ignore", stdout: "pipe", stderr: "pipe" });
+  const [out, err] = await Promise.all([new Response(child.stdout).text(), new Response(child.stderr).text()]);
+  expect({ command, code: await child.exited, err }).toMatchObject({ code: 0 });
+  return out;
+}
+
+/** An empty project in which `names` were installed from their tarballs. */
+async function projectWith(installer: string[], names: string[]): Promise<string> {
+  const project = fs.mkdtempSync(join(scratch, "project-"));
+  fs.writeFileSync(join(project, "package.json"), "{}");
+  const { version } = (await Bun.file(join(root, "package.json")).json()) as { version: string };
+  await succeeds([...installer, ...names.map((name) => join(tarballs, `${name}-${version}.tgz`))], project);
+  return project;
+}
+
+const installers: [string, string[]][] = [["bun", [process.execPath, "add"]]];
+if (Bun.which("npm") !== null) installers.push(["npm", ["npm", "install", "--offline", "--no-audit", "--no-fund"]]);
+
+/** The program in the README's section for TypeScript, which is JavaScript as well. */
+async function readmeProgram(address: string): Promise<string> {
+  const readme = await Bun.file(join(root, "README.md")).text();
+  const [, program = ""] = readme.match(/## From TypeScript[\s\S]*?```ts\n([\s\S]*?)```/) ?? [];
+  expect(program).toContain('"127.0.0.1:50051"');
+  return `const ids = [400, 500, 600];\n${program.replace("127.0.0.1:50051", address)}`;
+}
+
+describe.each(installers)("installed from the tarballs with %s", (_, installer) => {
+  let project: string;
+  let server: Bun.Subprocess<"pipe", "pipe", "pipe">;
+  let address: string;
+  beforeAll(async () => {
+    project = await projectWith(installer, ["kakeya-client", "kakeya", `kakeya-${platform}`]);
+    const command = [join(project, "node_modules/.bin/kakeya"), "serve", "--bind", "127.0.0.1:0", "--stop-with-stdin"];
+    server = Bun.spawn(command, {
+      env: { PATH: process.env.PATH ?? "", HOME: join(scratch, "home") },
+      stdin: "pipe",
+      stdout: "pipe",
+      stderr: "pipe",
+    });
+    let said = "";
+    for await (const chunk of server.stdout) {
+      said += Buffer.from(chunk).toString();
+      if (said.includes("\n")) break;
+    }
+    address = addressIn(said) ?? "";
+  }, 120_000);
+  afterAll(async () => {
+    server.stdin.end();
+    await server.exited;
+  });
+
+  test("there is nothing but these packages, and no script of theirs", () => {
+    const installed = fs.readdirSync(join(project, "node_modules")).filter((name) => !name.startsWith("."));
+    expect(installed.sort()).toEqual(["kakeya", "kakeya-client", `kakeya-${platform}`]);
+    for (const name of installed) {
+      const manifest = JSON.parse(fs.readFileSync(join(project, "node_modules", name, "package.json"), "utf8"));
+      expect([manifest.scripts, manifest.dependencies]).toEqual([undefined, undefined]);
+    }
+  });
+
+  const runtimes = [process.execPath, ...(node === null ? [] : [node])];
+  test.each(runtimes.map((path) => [basename(path), path]))("the README's program runs on %s", async (_, runtime) => {
+    fs.writeFileSync(join(project, "main.mjs"), await readmeProgram(address));
+    const printed = (await succeeds([runtime, "main.mjs"], project)).split("\n");
+    expect(printed.filter((line) => /^\d+$/.test(line)).length).toBeGreaterThan(0);
+    expect(printed.join("\n")).toContain("stopReason");
+  });
+
+  test("TypeScript finds the client's types, in which nothing is missing", async () => {
+    fs.writeFileSync(join(project, "right.mts"), await readmeProgram(address));
+    fs.writeFileSync(join(project, "wrong.mts"), 'import { Client } from "kakeya-client";\nnew Client(7);\n');
+    const check = (file: string) => {
+      const flags = ["--noEmit", "--strict", "--skipLibCheck", "false", "--module", "nodenext", "--target", "esnext"];
+      return Bun.spawnSync([...packageCommand("tsc"), ...flags, "--types", "", file], { cwd: project });
+    };
+    expect(check("right.mts").stdout.toString()).toBe("");
+    expect(check("wrong.mts").stdout.toString()).toContain("not assignable to parameter of type 'string'");
+  });
+});
+
+test("the client takes less than a megabyte", () => {
+  const dir = join(scratch, "packages/kakeya-client");
+  const files = fs.readdirSync(dir, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
+  const bytes = files.reduce((sum, entry) => sum + fs.statSync(join(entry.parentPath, entry.name)).size, 0);
+  expect(bytes).toBeLessThan(1e6);
+});
+
+test("the command without its platform's package says which one is missing", async () => {
+  const alone = join(scratch, "alone/kakeya");
+  fs.cpSync(join(scratch, "packages/kakeya"), alone, { recursive: true });
+  const child = Bun.spawnSync([join(alone, "kakeya"), "--version"]);
+  expect(child.exitCode).toBe(1);
+  expect(child.stderr.toString()).toContain(`the package kakeya-${platform} is missing: install it`);
+});
