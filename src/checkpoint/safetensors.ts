@@ -22,11 +22,8 @@ export interface Checkpoint {
   /** The safetensors files, by full path, sorted. */
   readonly files: readonly string[];
   readonly tensors: ReadonlyMap<string, CheckpointTensor>;
-  /**
-   * Fills `out` with the elements [firstElement, firstElement + out.length) of a tensor, as float32.
-   * `onBytes` sees the bytes as they lie in the file, piece by piece; it must not keep them.
-   */
-  readFloats(name: string, firstElement: number, out: Float32Array, onBytes?: (bytes: Uint8Array) => void): void;
+  /** Fills `out` with the elements [firstElement, firstElement + out.length) of a tensor, as float32. */
+  readFloats(name: string, firstElement: number, out: Float32Array): void;
   /** The tensor, if it has this shape; else ModelError. */
   require(name: string, shape: readonly number[]): CheckpointTensor;
   close(): void;
@@ -57,7 +54,7 @@ export function openCheckpoint(dir: string): Checkpoint {
   return {
     files: [...files.keys()].sort(),
     tensors,
-    readFloats(name, firstElement, out, onBytes) {
+    readFloats(name, firstElement, out) {
       const tensor = tensors.get(name);
       if (tensor === undefined) throw missing(dir, name, tensors, unread);
       if (firstElement < 0 || firstElement + out.length > tensor.elements) {
@@ -65,7 +62,7 @@ export function openCheckpoint(dir: string): Checkpoint {
           `${name} has ${tensor.elements} elements, not ${firstElement}..${firstElement + out.length}`,
         );
       }
-      reader.read(tensor, firstElement, out, onBytes);
+      reader.read(tensor, firstElement, out);
     },
     require(name, shape) {
       const tensor = tensors.get(name);
@@ -158,7 +155,7 @@ class RangeReader {
   private readonly piece = new Uint8Array(pieceBytes);
   private readonly descriptors = new Map<string, number>();
 
-  read(tensor: CheckpointTensor, firstElement: number, out: Float32Array, onBytes?: (bytes: Uint8Array) => void): void {
+  read(tensor: CheckpointTensor, firstElement: number, out: Float32Array): void {
     const width = dtypeBytes[tensor.dtype];
     const pieceElements = pieceBytes / width;
     const fd = this.descriptor(tensor.file);
@@ -166,7 +163,6 @@ class RangeReader {
       const target = out.subarray(done, done + pieceElements);
       const bytes = this.piece.subarray(0, target.length * width);
       this.fill(fd, tensor, bytes, tensor.offset + (firstElement + done) * width);
-      onBytes?.(bytes);
       toFloat32(tensor.dtype, bytes, target);
     }
   }

@@ -5,10 +5,10 @@ import { publish } from "./atomic-file.ts";
 import { codeOf } from "./file-error.ts";
 import { partPath } from "./part.ts";
 
-/** Makes a folder beside `target`. */
+/** Makes a folder beside `target`, for this user alone. */
 export function newPartFolder(target: string): string {
   const part = partPath(target);
-  mkdirSync(part);
+  mkdirSync(part, { mode: 0o700 });
   return part;
 }
 

@@ -1,22 +1,24 @@
 import { closeSync, fsyncSync, ftruncateSync, mkdirSync, openSync, rmSync, writeFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
-import { dirname, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import type { ModelConfig } from "../checkpoint/config.ts";
+import { dtypeBytes } from "../checkpoint/float-conversion.ts";
 import { readJsonFile } from "../checkpoint/json-file.ts";
 import { type Checkpoint, openCheckpoint } from "../checkpoint/safetensors.ts";
 import { requireVocabularyFits } from "../checkpoint/vocabulary.ts";
-import { checkpointShapes, requireTensors } from "../checkpoint/weight-shapes.ts";
+import { requireTensors } from "../checkpoint/weight-shapes.ts";
 import { describeFileFailure, requireFreeSpace } from "../files/disk-space.ts";
 import { removeDeadParts } from "../files/part.ts";
 import { newPartFolder, publishFolder } from "../files/part-folder.ts";
+import { type DigestedRange, digestOf, type FileRange, looksIntact } from "./digest.ts";
 import { noteUse, removeEarlierEngineFiles } from "./earlier-engine-files.ts";
 import { engineKey } from "./engine-key.ts";
-import { readManifest, writeManifest } from "./engine-manifest.ts";
+import { type EngineDigests, manifestFileName, readManifest, writeManifest } from "./engine-manifest.ts";
 import { fingerprintOf } from "./fingerprint.ts";
-import { buildGraph, graphVersion, weightFileName } from "./graph.ts";
+import { buildGraph, embeddingName, graphVersion, weightFileName } from "./graph.ts";
 import type { Planned, Quantization, WeightPlan } from "./plan.ts";
-import { performTask, type WeightTask } from "./weight-file.ts";
-import { performInThreads } from "./weight-threads.ts";
+import { readVectors, requireFinite, writeEntry } from "./weight-file.ts";
+import { writeInThreads } from "./weight-threads.ts";
 
 export interface EngineFileOptions {
   modelDir: string;
@@ -32,9 +34,13 @@ export interface EngineFileOptions {
 export interface EngineFile {
   dir: string;
   modelPath: string;
-  /** SHA-256 (hex) over the weights' bytes, the configuration and the quantization. */
+  /** SHA-256 (hex) over the configuration, the quantization and every byte that the engine computes with. */
   fingerprint: string;
+  /** What it reads, to be checked again. */
+  ranges: EngineRanges;
 }
+
+export type EngineRanges = Readonly<Record<keyof EngineDigests, DigestedRange>>;
 
 const modelFileName = "model.onnx";
 
@@ -47,9 +53,10 @@ const mostThreads = 4;
 /**
  * The engine file of a checkpoint: taken from the cache, or built there.
  *
- * A folder of the cache is either complete (its manifest is written last, and names every file's size) or is built
- * anew. Building happens in a folder beside it, which is renamed when its bytes are on the disk; two processes that
- * build the same model both end with a whole one. Engine files of earlier versions are removed. Throws FileError, and leaves nothing half-written behind.
+ * A folder of the cache is complete (its manifest is written last) and as it was written (all of what is small and a
+ * random sample of what is large is read at each start), or is built anew. Building happens in a folder beside it,
+ * which is renamed when its bytes are on the disk; two processes that build the same model both end with a whole one.
+ * Engine files of earlier versions are removed. Throws FileError, and leaves nothing half-written behind.
  */
 export async function ensureEngineFile(options: EngineFileOptions): Promise<EngineFile> {
   const { config, quantization } = options;
@@ -60,10 +67,11 @@ export async function ensureEngineFile(options: EngineFileOptions): Promise<Engi
     const dir = join(enginesDir, engineKey(config, quantization, graphVersion, checkpoint.files));
     removeDeadParts(enginesDir);
     try {
-      const fingerprint = readManifest(dir)?.fingerprint ?? (await build(dir, checkpoint, options));
+      const digests = intactDigests(dir, checkpoint) ?? (await build(dir, checkpoint, options));
       noteUse(dir);
       removeEarlierEngineFiles(enginesDir);
-      return { dir, modelPath: join(dir, modelFileName), fingerprint };
+      const fingerprint = fingerprintOf(config, quantization, digests);
+      return { dir, modelPath: join(dir, modelFileName), fingerprint, ranges: rangesOf(dir, checkpoint, digests) };
     } catch (error) {
       throw describeFileFailure(enginesDir, error);
     }
@@ -72,65 +80,93 @@ export async function ensureEngineFile(options: EngineFileOptions): Promise<Engi
   }
 }
 
-/** Returns the fingerprint. */
-async function build(dir: string, checkpoint: Checkpoint, options: EngineFileOptions): Promise<string> {
+/** Has the next start build the engine file anew, since this one was found damaged. */
+export function discardEngineFile(dir: string): void {
+  rmSync(join(dir, manifestFileName), { force: true });
+}
+
+/** The digests of the engine file in `dir`; undefined where there is none or something of it looks damaged. */
+function intactDigests(dir: string, checkpoint: Checkpoint): EngineDigests | undefined {
+  const digests = readManifest(dir);
+  return digests && Object.values(rangesOf(dir, checkpoint, digests)).every((range) => looksIntact(range))
+    ? digests
+    : undefined;
+}
+
+function rangesOf(dir: string, checkpoint: Checkpoint, { graph, weights, embedding }: EngineDigests): EngineRanges {
+  return {
+    graph: { file: join(dir, modelFileName), offset: 0, bytes: graph.bytes, digest: graph },
+    weights: { file: join(dir, weightFileName), offset: 0, bytes: weights.bytes, digest: weights },
+    embedding: { ...embeddingRange(checkpoint), digest: embedding },
+  };
+}
+
+function embeddingRange(checkpoint: Checkpoint): FileRange {
+  const tensor = checkpoint.tensors.get(embeddingName);
+  if (tensor === undefined) throw new Error(`${embeddingName} was required before`);
+  return { file: tensor.file, offset: tensor.offset, bytes: tensor.elements * dtypeBytes[tensor.dtype] };
+}
+
+async function build(dir: string, checkpoint: Checkpoint, options: EngineFileOptions): Promise<EngineDigests> {
   const { config, quantization } = options;
   const tokenizerFile = join(options.modelDir, "tokenizer.json");
   const tokenizer = readJsonFile(tokenizerFile);
   if (tokenizer !== undefined) requireVocabularyFits(tokenizerFile, tokenizer, config.vocabSize);
-  const { plan, model } = buildGraph(config, quantization);
-  mkdirSync(dirname(dir), { recursive: true });
+  const { plan, model } = buildGraph(config, quantization, (names) => readVectors(checkpoint, names));
+  mkdirSync(dirname(dir), { recursive: true, mode: 0o700 });
   requireFreeSpace(dirname(dir), plan.bytes + model.length);
   const part = newPartFolder(dir);
   try {
-    const fingerprint = await writeWeightFile(join(part, weightFileName), plan, checkpoint, options);
-    writeFileSync(join(part, modelFileName), model, { flush: true });
-    writeManifest(part, { fingerprint, graphVersion, quantization }, [weightFileName, modelFileName]);
-    return publishFolder(part, dir, () => readManifest(dir)?.fingerprint) ?? fingerprint;
+    const files = [modelFileName, weightFileName].map((name) => join(part, name));
+    const [graphFile = "", weightFile = ""] = files;
+    const embedding = embeddingRange(checkpoint);
+    const onBytes = progressOf(plannedBytes(plan) + plan.bytes + model.length + embedding.bytes, options);
+
+    await writeWeightFile(weightFile, plan, checkpoint, options, onBytes);
+    writeFileSync(graphFile, model, { flush: true, mode: 0o600 });
+    if (!plan.entries.some(({ sources }) => sources.includes(embeddingName))) requireFinite(checkpoint, embeddingName);
+    const digests = {
+      graph: digestOf({ file: graphFile, offset: 0, bytes: model.length }, onBytes),
+      weights: digestOf({ file: weightFile, offset: 0, bytes: plan.bytes }, onBytes),
+      embedding: digestOf(embedding, onBytes),
+    };
+    writeManifest(part, { key: basename(dir), graphVersion, quantization, ...digests });
+    return publishFolder(part, dir, () => intactDigests(dir, checkpoint)) ?? digests;
   } finally {
     rmSync(part, { recursive: true, force: true });
   }
 }
 
-/** Writes and flushes the weights; returns the fingerprint of what went by. */
+function progressOf(totalBytes: number, { onProgress }: EngineFileOptions): (bytes: number) => void {
+  let doneBytes = 0;
+  return (bytes) => {
+    doneBytes += bytes;
+    onProgress?.({ doneBytes, totalBytes });
+  };
+}
+
+/** Writes and flushes the weights. */
 async function writeWeightFile(
   file: string,
   plan: WeightPlan,
   checkpoint: Checkpoint,
   options: EngineFileOptions,
-): Promise<string> {
-  const { modelDir, config, quantization, onProgress } = options;
-  const totalBytes = plannedBytes(plan);
+  onWritten: (bytes: number) => void,
+): Promise<void> {
+  const { modelDir } = options;
   const threads =
-    options.threads ?? (totalBytes < singleThreadBytes ? 1 : Math.min(availableParallelism(), mostThreads));
-  let doneBytes = 0;
-  const onWritten = (bytes: number) => {
-    doneBytes += bytes;
-    onProgress?.({ doneBytes, totalBytes });
-  };
-
-  const fd = openSync(file, "wx");
+    options.threads ?? (plan.bytes < singleThreadBytes ? 1 : Math.min(availableParallelism(), mostThreads));
+  // The largest first, so that threads end together.
+  const entries = [...plan.entries].sort((a, b) => entryBytes(b) - entryBytes(a));
+  const fd = openSync(file, "wx", 0o600);
   try {
     ftruncateSync(fd, plan.bytes);
-    const tasks = tasksOf(plan, config);
-    const digests =
-      threads > 1
-        ? await performInThreads(threads, { modelDir, file }, tasks, onWritten)
-        : new Map(tasks.flatMap((task) => [...performTask(task, checkpoint, fd, onWritten)]));
+    if (threads > 1) await writeInThreads(threads, { modelDir, file }, entries, onWritten);
+    else for (const entry of entries) writeEntry(entry, checkpoint, fd, onWritten);
     fsyncSync(fd);
-    return fingerprintOf(config, quantization, digests);
   } finally {
     closeSync(fd);
   }
-}
-
-/** The largest first, so that threads end together. */
-function tasksOf(plan: WeightPlan, config: ModelConfig): WeightTask[] {
-  const written = new Set(plan.entries.flatMap(({ sources }) => sources));
-  // An embedding that is not also the head stays in the checkpoint, and counts for the fingerprint all the same.
-  const hashed = [...checkpointShapes(config).keys()].filter((name) => !written.has(name));
-  const entries = [...plan.entries].sort((a, b) => entryBytes(b) - entryBytes(a));
-  return [...hashed.map((name) => ({ hash: name })), ...entries.map((entry) => ({ write: entry }))];
 }
 
 /** Bytes that are written: the plan's, without the padding between tensors. */

@@ -1,36 +1,41 @@
-import { readFileSync, statSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
-import { isJsonObject, type JsonObject, readJsonFile } from "../checkpoint/json-file.ts";
+import { createHash } from "node:crypto";
+import { writeFileSync } from "node:fs";
+import { basename, join } from "node:path";
+import { type JsonObject, readJsonFile } from "../checkpoint/json-file.ts";
 import { ModelError } from "../checkpoint/model-error.ts";
+import { type Digest, parseDigest } from "./digest.ts";
 import type { Quantization } from "./plan.ts";
 
+/** What the engine reads, and what its bytes were when they were written. */
+export interface EngineDigests {
+  graph: Digest;
+  weights: Digest;
+  /** The checkpoint's own table, of which rows are read while serving. */
+  embedding: Digest;
+}
+
 /** What an engine folder says about itself. It is written last, so a folder without it is not complete. */
-export interface EngineManifest {
-  /** SHA-256 (hex) over the weights' bytes, the configuration and the quantization. */
-  fingerprint: string;
+export interface EngineManifest extends EngineDigests {
+  /** The folder's name, which says what it was built from. */
+  key: string;
   graphVersion: string;
   quantization: Quantization;
 }
 
-const manifestFileName = "manifest.json";
+export const manifestFileName = "manifest.json";
 
-/** Larger files are known by their size alone: reading them would take longer than loading them. */
-const largestHashedBytes = 64 << 20;
-
-/** Writes the manifest of `dir`, with what `files` are like there. */
-export function writeManifest(dir: string, manifest: EngineManifest, files: readonly string[]): void {
-  const described = Object.fromEntries(files.map((name) => [name, describe(join(dir, name))]));
-  const text = `${JSON.stringify({ ...manifest, files: described }, null, 2)}\n`;
-  writeFileSync(join(dir, manifestFileName), text, { flush: true });
+/** Writes the manifest of the folder that is being filled, with a SHA-256 of its own. */
+export function writeManifest(dir: string, manifest: EngineManifest): void {
+  const text = `${JSON.stringify({ ...manifest, sha256: sha256Of(manifest) })}\n`;
+  writeFileSync(join(dir, manifestFileName), text, { flush: true, mode: 0o600 });
 }
 
-/** The fingerprint in the manifest of `dir`; undefined when the folder is absent, incomplete or damaged. */
-export function readManifest(dir: string): { fingerprint: string } | undefined {
-  const manifest = readOrNothing(join(dir, manifestFileName));
-  const { fingerprint, files } = manifest ?? {};
-  if (typeof fingerprint !== "string" || !isJsonObject(files)) return undefined;
-  const whole = Object.entries(files).every(([name, description]) => describe(join(dir, name)) === description);
-  return whole ? { fingerprint } : undefined;
+/** The digests in the manifest of `dir`; undefined when it is absent, damaged, or another folder's. */
+export function readManifest(dir: string): EngineDigests | undefined {
+  const { sha256, ...manifest } = readOrNothing(join(dir, manifestFileName)) ?? {};
+  if (sha256 !== sha256Of(manifest) || manifest.key !== basename(dir)) return undefined;
+  const [graph, weights, embedding] = [manifest.graph, manifest.weights, manifest.embedding].map(parseDigest);
+  return graph && weights && embedding ? { graph, weights, embedding } : undefined;
 }
 
 /** The version of the graph in `dir`; undefined where no engine file is, or only a part of one. */
@@ -39,11 +44,8 @@ export function readGraphVersion(dir: string): number | undefined {
   return Number.isInteger(version) ? version : undefined;
 }
 
-/** A file's size, and the xxHash3 of its bytes where it is small; undefined when there is no such file. */
-function describe(file: string): string | undefined {
-  const size = statSync(file, { throwIfNoEntry: false })?.size;
-  if (size === undefined || size > largestHashedBytes) return size?.toString();
-  return `${size} ${Bun.hash.xxHash3(readFileSync(file)).toString(16)}`;
+function sha256Of(manifest: object): string {
+  return createHash("sha256").update(JSON.stringify(manifest)).digest("hex");
 }
 
 function readOrNothing(file: string): JsonObject | undefined {

@@ -1,5 +1,6 @@
-import { createHash, type Hash } from "node:crypto";
+import { createHash } from "node:crypto";
 import type { ModelConfig } from "../checkpoint/config.ts";
+import type { EngineDigests } from "./engine-manifest.ts";
 import type { Quantization } from "./plan.ts";
 
 /** The configuration as one string, equal for equal mathematics. */
@@ -12,32 +13,10 @@ export function describeConfig(config: ModelConfig): string {
   );
 }
 
-/** SHA-256 of tensors, taken from the bytes as they pass by on their way into the engine file. */
-export class TensorDigests {
-  readonly #hashes = new Map<string, Hash>();
-
-  /** What the bytes of a tensor must be shown to, from its first to its last; nothing for one already seen. */
-  watch(name: string): ((bytes: Uint8Array) => void) | undefined {
-    if (this.#hashes.has(name)) return undefined;
-    const hash = createHash("sha256");
-    this.#hashes.set(name, hash);
-    return (bytes) => void hash.update(bytes);
-  }
-
-  /** The digests (hex) by tensor; ends the watching. */
-  finish(): Map<string, string> {
-    return new Map([...this.#hashes].map(([name, hash]) => [name, hash.digest("hex")]));
-  }
-}
-
-/** SHA-256 (hex) over configuration, quantization and all tensors, however they are spread over files. */
-export function fingerprintOf(
-  config: ModelConfig,
-  quantization: Quantization,
-  digests: ReadonlyMap<string, string>,
-): string {
-  const tensors = [...digests].sort(([a], [b]) => (a < b ? -1 : 1));
+/** SHA-256 (hex) over configuration, quantization and every byte that the engine computes with. */
+export function fingerprintOf(config: ModelConfig, quantization: Quantization, digests: EngineDigests): string {
+  const bytes = [digests.graph, digests.weights, digests.embedding].map(({ sha256 }) => sha256);
   return createHash("sha256")
-    .update(JSON.stringify([describeConfig(config), quantization, tensors]))
+    .update(JSON.stringify([describeConfig(config), quantization, bytes]))
     .digest("hex");
 }

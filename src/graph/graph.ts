@@ -9,8 +9,11 @@ import {
   type WeightPlan,
 } from "./plan.ts";
 
+/** Gives the vectors of a checkpoint, one after the other. */
+export type VectorsOf = (names: readonly string[]) => Float32Array;
+
 /** Changes whenever the same checkpoint would give another graph or weight file. */
-export const graphVersion = "3";
+export const graphVersion = "4";
 export const weightFileName = "weights.bin";
 
 /**
@@ -37,10 +40,11 @@ export const weightFileName = "weights.bin";
 export function buildGraph(
   config: ModelConfig,
   quantization: Quantization,
+  vectors: VectorsOf,
   format = quantization === "f32" ? undefined : blockFormats[quantization],
 ): { plan: WeightPlan; model: Uint8Array; nodeCount: number } {
   const writer = new GraphWriter();
-  const weights = new WeightFile(writer, format);
+  const weights = new WeightFile(writer, format, vectors);
   const { heads, kvHeads, headDim, hiddenSize } = config;
   const rows = attentionRows(config);
   const epsilon = config.rmsNormEps;
@@ -54,7 +58,7 @@ export function buildGraph(
   writer.input("parts", "int64", [2]);
   writer.input("last", "int64", ["k"]);
 
-  const norm = (name: string, size = hiddenSize) => weights.vector(name, [name], size);
+  const norm = (name: string) => weights.vector(name, [name]);
   let residual = "x";
   let x = writer.node("SimplifiedLayerNormalization", ["x", norm(layerName(0, "input_layernorm.weight"))], "x.norm", {
     axis: { int: -1 },
@@ -108,7 +112,7 @@ export function buildGraph(
       if (config.qkNorm) {
         input = writer.node(
           "SimplifiedLayerNormalization",
-          [input, norm(name(`self_attn.${part}_norm.weight`), headDim)],
+          [input, norm(name(`self_attn.${part}_norm.weight`))],
           at(`${part}.norm`),
           { axis: { int: -1 }, epsilon },
         );
@@ -201,6 +205,7 @@ class WeightFile {
   constructor(
     private readonly writer: GraphWriter,
     private readonly format: BlockFormat | undefined,
+    private readonly vectors: VectorsOf,
   ) {}
 
   plan(): WeightPlan {
@@ -210,7 +215,7 @@ class WeightFile {
   /** x [.., k] times the transposed stack of `sources` [n, k], plus biases. */
   linear(x: string, name: string, sources: string[], n: number, k: number, biases: string[]): string {
     const out = `${name}.out`;
-    const bias = biases.length > 0 ? [this.vector(`${name}.bias`, biases, n)] : [];
+    const bias = biases.length > 0 ? [this.vector(`${name}.bias`, biases)] : [];
     if (!this.format) {
       const tensor = this.#place(`${name}.weight`, "float32", [k, n]);
       this.#entries.push({ form: "transposed", sources, n, k, tensor });
@@ -232,11 +237,12 @@ class WeightFile {
     });
   }
 
-  /** Vectors of the checkpoint, joined, as float32 [size]. */
-  vector(name: string, sources: string[], size: number): string {
-    const tensor = this.#place(name, "float32", [size]);
-    this.#entries.push({ form: "vector", sources, tensor });
-    return this.writer.external(tensor, weightFileName);
+  /**
+   * Vectors of the checkpoint, joined. They are part of the graph: ONNX Runtime packs matrices anew when it loads them
+   * but goes on reading vectors where they lie, and what it reads in a mapped file can be cut off under its feet.
+   */
+  vector(name: string, sources: string[]): string {
+    return this.writer.float32(name, this.vectors(sources));
   }
 
   #place(name: string, dtype: "uint8" | "float32", shape: number[]): PlannedTensor {

@@ -68,6 +68,13 @@ export class GraphWriter {
     return tensor.name;
   }
 
+  /** A constant float32 vector. */
+  float32(name: string, values: Float32Array): string {
+    const rawData = new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+    this.#initializers.push({ name, dataType: FLOAT, dims: [values.length], rawData });
+    return name;
+  }
+
   /** A constant int64 vector, as Reshape and Split take it; equal vectors share one initializer. */
   int64(values: number[]): string {
     const key = values.join("_");

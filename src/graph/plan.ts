@@ -28,7 +28,7 @@ export interface PlannedTensor {
   bytes: number;
 }
 
-/** How one matrix or vector of the checkpoint becomes tensors of the weight file. */
+/** How matrices of the checkpoint become tensors of the weight file. */
 export type Planned =
   /**
    * The matrices `sources`, each [rows, K] and stacked to [N, K], quantized in blocks of B = `format.blockSize` along K,
@@ -46,9 +46,7 @@ export type Planned =
       scales: PlannedTensor;
     }
   /** The same stack, as float32 and transposed to [K, N]. */
-  | { form: "transposed"; sources: string[]; n: number; k: number; tensor: PlannedTensor }
-  /** The vectors `sources` one behind the other, as float32. */
-  | { form: "vector"; sources: string[]; tensor: PlannedTensor };
+  | { form: "transposed"; sources: string[]; n: number; k: number; tensor: PlannedTensor };
 
 export interface WeightPlan {
   entries: Planned[];

@@ -1,8 +1,7 @@
 import { writeSync } from "node:fs";
 import { ModelError } from "../checkpoint/model-error.ts";
 import type { Checkpoint } from "../checkpoint/safetensors.ts";
-import { TensorDigests } from "./fingerprint.ts";
-import type { Planned, PlannedTensor } from "./plan.ts";
+import type { Planned } from "./plan.ts";
 import { quantizeRows } from "./quantize.ts";
 
 /** Elements held at once: 4 MB of float32, small enough for the processor's caches to help. */
@@ -11,55 +10,42 @@ const chunkElements = 1 << 20;
 /** Elements of a transposed piece: 16 MB of float32, so that the strided writes are long ones. */
 const transposedElements = 1 << 22;
 
-/** One piece of the work on a weight file: an entry of the plan to write, or a tensor that is only to be hashed. */
-export type WeightTask = { write: Planned } | { hash: string };
-
 /**
- * Does one task: reads the checkpoint by range, converts, and writes each tensor at its place in `fd`.
+ * Writes one entry of the plan: reads the checkpoint by range, converts, and writes each tensor at its place in `fd`.
  * Memory stays under 100 MB whatever the model. `onWritten` is told the bytes of each write.
- * Returns the SHA-256 (hex) of every tensor it read.
  */
-export function performTask(
-  task: WeightTask,
+export function writeEntry(
+  entry: Planned,
   checkpoint: Checkpoint,
   fd: number,
   onWritten: (bytes: number) => void,
-): Map<string, string> {
-  const digests = new TensorDigests();
+): void {
   const write = (bytes: ArrayBufferView, position: number) => {
     writeFully(fd, new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength), position);
     onWritten(bytes.byteLength);
   };
-  if ("hash" in task) readInPieces(checkpoint, task.hash, digests.watch(task.hash));
-  else if (task.write.form === "quantized") writeQuantized(task.write, checkpoint, digests, write);
-  else if (task.write.form === "transposed") writeTransposed(task.write, checkpoint, digests, write);
-  else writeVector(task.write, checkpoint, digests, write);
-  return digests.finish();
+  if (entry.form === "quantized") writeQuantized(entry, checkpoint, write);
+  else writeTransposed(entry, checkpoint, write);
 }
 
 type Write = (bytes: ArrayBufferView, position: number) => void;
 
 type Form<F extends Planned["form"]> = Extract<Planned, { form: F }>;
 
-function writeQuantized(entry: Form<"quantized">, checkpoint: Checkpoint, digests: TensorDigests, write: Write): void {
+function writeQuantized(entry: Form<"quantized">, checkpoint: Checkpoint, write: Write): void {
   const { packed, scales, n, k, format } = entry;
   const packedRowBytes = packed.bytes / n;
   const scalesRowBytes = scales.bytes / n;
-  for (const { source, row, values } of stackedRows(entry, chunkElements, checkpoint, digests)) {
+  for (const { source, row, values } of stackedRows(entry, chunkElements, checkpoint)) {
     const quantized = naming(checkpoint, source, () => quantizeRows(values, k, format));
     write(quantized.packed, packed.offset + row * packedRowBytes);
     write(quantized.scales, scales.offset + row * scalesRowBytes);
   }
 }
 
-function writeTransposed(
-  entry: Form<"transposed">,
-  checkpoint: Checkpoint,
-  digests: TensorDigests,
-  write: Write,
-): void {
+function writeTransposed(entry: Form<"transposed">, checkpoint: Checkpoint, write: Write): void {
   const { tensor, n, k } = entry;
-  for (const { source, row, values } of stackedRows(entry, transposedElements, checkpoint, digests)) {
+  for (const { source, row, values } of stackedRows(entry, transposedElements, checkpoint)) {
     naming(checkpoint, source, () => refuseNonFinite(values));
     const rows = values.length / k;
     const transposed = transpose(values, rows, k);
@@ -70,31 +56,31 @@ function writeTransposed(
   }
 }
 
-function writeVector(entry: Form<"vector">, checkpoint: Checkpoint, digests: TensorDigests, write: Write): void {
-  let position = entry.tensor.offset;
-  for (const source of entry.sources) {
-    readInPieces(checkpoint, source, digests.watch(source), (values) => {
-      write(values, position);
-      position += values.byteLength;
-    });
+/** The vectors `sources` one after the other. Throws ModelError when a value is no finite number. */
+export function readVectors(checkpoint: Checkpoint, sources: readonly string[]): Float32Array {
+  const vectors = sources.map((source) => {
+    const values = new Float32Array(checkpoint.tensors.get(source)?.elements ?? 0);
+    checkpoint.readFloats(source, 0, values);
+    naming(checkpoint, source, () => refuseNonFinite(values));
+    return values;
+  });
+  const joined = new Float32Array(vectors.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const vector of vectors) {
+    joined.set(vector, at);
+    at += vector.length;
   }
-  requireFilled(entry.tensor, position - entry.tensor.offset);
+  return joined;
 }
 
-/** Reads a whole tensor, some at a time; `onBytes` sees its bytes and `onValues` its values, which must be finite. */
-function readInPieces(
-  checkpoint: Checkpoint,
-  source: string,
-  onBytes?: (bytes: Uint8Array) => void,
-  onValues?: (values: Float32Array) => void,
-): void {
+/** Reads a whole tensor, some at a time. Throws ModelError when a value is no finite number. */
+export function requireFinite(checkpoint: Checkpoint, source: string): void {
   const elements = checkpoint.tensors.get(source)?.elements ?? 0;
   const buffer = new Float32Array(Math.min(chunkElements, elements));
   for (let first = 0; first < elements; first += chunkElements) {
     const values = buffer.subarray(0, elements - first);
-    checkpoint.readFloats(source, first, values, onBytes);
+    checkpoint.readFloats(source, first, values);
     naming(checkpoint, source, () => refuseNonFinite(values));
-    onValues?.(values);
   }
 }
 
@@ -103,7 +89,6 @@ function* stackedRows(
   entry: { sources: string[]; n: number; k: number },
   elements: number,
   checkpoint: Checkpoint,
-  digests: TensorDigests,
 ): Generator<{ source: string; row: number; values: Float32Array }> {
   const { n, k } = entry;
   const rowsAtOnce = Math.max(1, Math.floor(elements / k));
@@ -111,10 +96,9 @@ function* stackedRows(
   let row = 0;
   for (const source of entry.sources) {
     const rows = (checkpoint.tensors.get(source)?.elements ?? 0) / k;
-    const watch = digests.watch(source);
     for (let first = 0; first < rows; first += rowsAtOnce) {
       const values = buffer.subarray(0, Math.min(rowsAtOnce, rows - first) * k);
-      checkpoint.readFloats(source, first * k, values, watch);
+      checkpoint.readFloats(source, first * k, values);
       yield { source, row: row + first, values };
     }
     row += rows;
@@ -155,11 +139,6 @@ function naming<T>(checkpoint: Checkpoint, source: string, work: () => T): T {
     const problem = `tensor ${source} holds infinities or NaNs`;
     throw new ModelError(file, problem, "The checkpoint is damaged; download it again", { cause: error });
   }
-}
-
-function requireFilled(tensor: PlannedTensor, bytes: number): void {
-  if (bytes !== tensor.bytes)
-    throw new Error(`the plan gives ${tensor.name} ${tensor.bytes} bytes, but its sources fill ${bytes}`);
 }
 
 function writeFully(fd: number, bytes: Uint8Array, position: number): void {

@@ -1,4 +1,4 @@
-import type { WeightTask } from "./weight-file.ts";
+import type { Planned } from "./plan.ts";
 
 /** What the tasks of one weight file share. */
 export interface WeightJob {
@@ -8,29 +8,27 @@ export interface WeightJob {
   file: string;
 }
 
-export type ToWeightWorker = WeightJob & { task: WeightTask };
+export type ToWeightWorker = WeightJob & { entry: Planned };
 
 export type FromWeightWorker =
   | { kind: "written"; bytes: number }
-  | { kind: "done"; digests: Map<string, string> }
+  | { kind: "done" }
   | { kind: "failed"; error: string };
 
 /**
- * Performs the tasks in this order on some threads, each taking the next when it is free. Returns the SHA-256 (hex)
- * of every tensor read. When one fails, the others finish what they are at, so that nobody writes any more when the
- * error arrives.
+ * Writes the entries in this order on some threads, each taking the next when it is free. When one fails, the others
+ * finish what they are at, so that nobody writes any more when the error arrives.
  */
-export async function performInThreads(
+export async function writeInThreads(
   threads: number,
   job: WeightJob,
-  tasks: readonly WeightTask[],
+  entries: readonly Planned[],
   onWritten: (bytes: number) => void,
-): Promise<Map<string, string>> {
-  const queue = [...tasks];
-  const digests = new Map<string, string>();
+): Promise<void> {
+  const queue = [...entries];
   const work = async (worker: Worker) => {
-    for (let task = queue.shift(); task !== undefined; task = queue.shift()) {
-      for (const [name, digest] of await perform(worker, { ...job, task }, onWritten)) digests.set(name, digest);
+    for (let entry = queue.shift(); entry !== undefined; entry = queue.shift()) {
+      await perform(worker, { ...job, entry }, onWritten);
     }
   };
   const workers = Array.from(
@@ -46,18 +44,13 @@ export async function performInThreads(
   await Promise.allSettled(ends);
   for (const worker of workers) worker.terminate();
   await Promise.all(ends);
-  return digests;
 }
 
-function perform(
-  worker: Worker,
-  message: ToWeightWorker,
-  onWritten: (bytes: number) => void,
-): Promise<Map<string, string>> {
+function perform(worker: Worker, message: ToWeightWorker, onWritten: (bytes: number) => void): Promise<void> {
   return new Promise((resolve, reject) => {
     worker.onmessage = ({ data }: MessageEvent<FromWeightWorker>) => {
       if (data.kind === "written") onWritten(data.bytes);
-      else if (data.kind === "done") resolve(data.digests);
+      else if (data.kind === "done") resolve();
       else reject(new Error(data.error));
     };
     worker.onerror = (event) => reject(new Error(`a thread that converts weights failed: ${event.message}`));

@@ -2,7 +2,7 @@ import { closeSync, openSync } from "node:fs";
 import { dirname } from "node:path";
 import { openCheckpoint } from "../checkpoint/safetensors.ts";
 import { describeFileFailure } from "../files/disk-space.ts";
-import { performTask } from "./weight-file.ts";
+import { writeEntry } from "./weight-file.ts";
 import type { FromWeightWorker, ToWeightWorker } from "./weight-threads.ts";
 
 declare const self: Worker;
@@ -11,7 +11,8 @@ const send = (message: FromWeightWorker) => self.postMessage(message);
 
 self.onmessage = ({ data }: MessageEvent<ToWeightWorker>) => {
   try {
-    send({ kind: "done", digests: perform(data) });
+    perform(data);
+    send({ kind: "done" });
   } catch (thrown) {
     const error = describeFileFailure(dirname(data.file), thrown);
     send({ kind: "failed", error: error instanceof Error ? error.message : String(error) });
@@ -19,12 +20,12 @@ self.onmessage = ({ data }: MessageEvent<ToWeightWorker>) => {
 };
 
 /** A thread's files are the process's: they are opened and closed for each task, so that none outlives the work. */
-function perform({ modelDir, file, task }: ToWeightWorker): Map<string, string> {
+function perform({ modelDir, file, entry }: ToWeightWorker): void {
   const checkpoint = openCheckpoint(modelDir);
   try {
     const fd = openSync(file, "r+");
     try {
-      return performTask(task, checkpoint, fd, (bytes) => send({ kind: "written", bytes }));
+      writeEntry(entry, checkpoint, fd, (bytes) => send({ kind: "written", bytes }));
     } finally {
       closeSync(fd);
     }

@@ -56,11 +56,9 @@ describe("A checkpoint", () => {
     const offTheGrid = { dtype: "U8", shape: [3], bytes: new Uint8Array(3) };
     writeSafetensors(join(scratch.path, "model.safetensors"), { offTheGrid, w: float32Tensor([elements], values) });
     const checkpoint = openCheckpoint(scratch.path);
-    const seen: Buffer[] = [];
     const whole = new Float32Array(elements);
-    checkpoint.readFloats("w", 0, whole, (bytes) => seen.push(Buffer.from(bytes)));
+    checkpoint.readFloats("w", 0, whole);
     expect(whole).toEqual(values);
-    expect(Buffer.concat(seen).equals(Buffer.from(values.buffer))).toBe(true);
     fc.assert(
       fc.property(fc.nat(elements - 1), fc.nat(300_000), (first, count) => {
         const out = new Float32Array(Math.min(count, elements - first));

@@ -1,6 +1,8 @@
 import { describe, expect, test } from "bun:test";
 import {
+  cpSync,
   existsSync,
+  mkdirSync,
   readdirSync,
   readFileSync,
   renameSync,
@@ -10,7 +12,7 @@ import {
   utimesSync,
   writeFileSync,
 } from "node:fs";
-import { basename, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { cacheRoot } from "../../src/cache/folder.ts";
 import { loadEngine } from "../../src/engine/load.ts";
 import { writeRandomCheckpoint } from "../../tools/random-checkpoint.ts";
@@ -155,6 +157,13 @@ describe("An engine file", () => {
     bytes[100] = (bytes[100] ?? 0) ^ 1;
     writeFileSync(file, bytes);
   };
+  const replaceByFolder = (file: string) => {
+    rmSync(file);
+    mkdirSync(file);
+  };
+  const writeManifest = (dir: string, text: string) => writeFileSync(join(dir, "manifest.json"), text);
+  const editManifest = (dir: string, edit: (text: string) => string) =>
+    writeManifest(dir, edit(readFileSync(join(dir, "manifest.json"), "utf8")));
   const damage: [string, (dir: string) => void][] = [
     ["lacks its manifest", (dir) => rmSync(join(dir, "manifest.json"))],
     ["has a manifest that is no JSON", (dir) => writeFileSync(join(dir, "manifest.json"), "{")],
@@ -162,6 +171,20 @@ describe("An engine file", () => {
     ["lacks its graph", (dir) => rmSync(join(dir, "model.onnx"))],
     ["has a wrong bit in its weights", (dir) => flipBit(join(dir, "weights.bin"))],
     ["has only half its weights", (dir) => truncateSync(join(dir, "weights.bin"), 4096)],
+    ["has a wrong bit in its graph", (dir) => flipBit(join(dir, "model.onnx"))],
+    ["has a folder in place of its weights", (dir) => replaceByFolder(join(dir, "weights.bin"))],
+    ["has a folder in place of its manifest", (dir) => replaceByFolder(join(dir, "manifest.json"))],
+    [
+      "has a manifest that names a fingerprint and no files",
+      (dir) => writeManifest(dir, '{"fingerprint":"deadbeef","files":{}}'),
+    ],
+    [
+      "has a manifest with another digest",
+      (dir) =>
+        editManifest(dir, (text) =>
+          text.replace(/"sha256":\["(.)/, (_, first) => `"sha256":["${first === "0" ? 1 : 0}`),
+        ),
+    ],
   ];
   test.each(damage)("is built anew when its folder %s", async (_, spoil) => {
     using scratch = scratchDir();
@@ -171,6 +194,29 @@ describe("An engine file", () => {
     expect(await ensure(golden("qwen3-tied"), scratch.path)).toEqual(first);
     expect(readFileSync(join(first.dir, "weights.bin")).equals(weights)).toBe(true);
     expect(enginesIn(scratch.path).length).toBe(1);
+  });
+
+  test("is not taken from another model's folder, whole as it is there", async () => {
+    using scratch = scratchDir();
+    const [one, other] = [
+      await ensure(golden("qwen3-tied"), scratch.path),
+      await ensure(golden("qwen2-bias"), scratch.path),
+    ];
+    for (const name of readdirSync(other.dir)) cpSync(join(other.dir, name), join(one.dir, name));
+    expect(await ensure(golden("qwen3-tied"), scratch.path)).toEqual(one);
+  });
+
+  test("is for its user alone, whatever the umask", async () => {
+    using scratch = scratchDir();
+    const before = process.umask(0);
+    try {
+      const { dir } = await ensure(golden("qwen3-tied"), scratch.path);
+      const modeOf = (path: string) => statSync(path).mode & 0o777;
+      expect([dirname(dir), dir].map(modeOf)).toEqual([0o700, 0o700]);
+      expect(readdirSync(dir).map((name) => modeOf(join(dir, name)))).toEqual([0o600, 0o600, 0o600]);
+    } finally {
+      process.umask(before);
+    }
   });
 
   test("is whole when three processes build it at once", async () => {

@@ -5,7 +5,7 @@ import fc from "fast-check";
 import { openCheckpoint } from "../../src/checkpoint/safetensors.ts";
 import { blockFormats, type Planned, type PlannedTensor } from "../../src/graph/plan.ts";
 import { quantizeRows } from "../../src/graph/quantize.ts";
-import { performTask, transpose } from "../../src/graph/weight-file.ts";
+import { readVectors, transpose, writeEntry } from "../../src/graph/weight-file.ts";
 import { randomValues } from "../../tools/random-values.ts";
 import { float32Tensor, writeSafetensors } from "../checkpoint/safetensors-file.ts";
 import { scratchDir } from "../scratch.ts";
@@ -23,7 +23,7 @@ function written(tensors: Record<string, { shape: number[]; values: Float32Array
   const file = join(scratch.path, "weights.bin");
   const fd = openSync(file, "w");
   try {
-    performTask({ write: entry }, checkpoint, fd, () => {});
+    writeEntry(entry, checkpoint, fd, () => {});
   } finally {
     closeSync(fd);
     checkpoint.close();
@@ -75,25 +75,24 @@ describe("The weight file", () => {
     expect(wrong).toBe(0);
   });
 
-  test("holds vectors one behind the other", () => {
-    const [a, b] = [
-      { shape: [2], values: Float32Array.of(1, 2) },
-      { shape: [3], values: Float32Array.of(3, 4, 5) },
-    ];
-    const file = written({ a, b }, { form: "vector", sources: ["a", "b"], tensor: place("v", "float32", [5], 4096) });
-    expect([...float32At(file, 4096, 5)]).toEqual([1, 2, 3, 4, 5]);
-  });
-
   test("is not written by a plan that its sources don't fill", () => {
     const a = randomMatrix(2, 32, 1);
     const tensor = place("t", "float32", [32, 3], 0);
     expect(() => written({ a }, { form: "transposed", sources: ["a"], n: 3, k: 32, tensor })).toThrow(
       "stacks a to 3 rows, but they have 2",
     );
-    expect(() => written({ a }, { form: "vector", sources: ["a"], tensor })).toThrow(
-      "gives t 384 bytes, but its sources fill 256",
-    );
   });
+});
+
+test("Vectors are read one after the other, and one that is no number is refused by name", () => {
+  using scratch = scratchDir();
+  const vectors = { a: [1, 2], b: [3, 4, 5], c: [1, Number.NaN] };
+  const tensors = Object.entries(vectors).map(([name, values]) => [name, float32Tensor([values.length], values)]);
+  writeSafetensors(join(scratch.path, "model.safetensors"), Object.fromEntries(tensors));
+  const checkpoint = openCheckpoint(scratch.path);
+  expect([...readVectors(checkpoint, ["b", "a"])]).toEqual([3, 4, 5, 1, 2]);
+  expect(() => readVectors(checkpoint, ["a", "c"])).toThrow(/model\.safetensors: tensor c holds infinities or NaNs/);
+  checkpoint.close();
 });
 
 test("Transposing twice changes nothing, and each element goes to its place", () => {

@@ -2,17 +2,21 @@ import { expect, test } from "bun:test";
 import { join } from "node:path";
 import { onnx } from "onnx-proto";
 import { readConfig } from "../../src/checkpoint/config.ts";
+import { openCheckpoint } from "../../src/checkpoint/safetensors.ts";
 import { attentionRows, buildGraph } from "../../src/graph/graph.ts";
+import { readVectors } from "../../src/graph/weight-file.ts";
 import { block, geometry } from "../../src/kv/geometry.ts";
 import { productsOf } from "../../tools/matrix-products.ts";
 
 const config = readConfig(join(import.meta.dirname, "../../models/kakeya-tiny"));
+const checkpoint = openCheckpoint(join(import.meta.dirname, "../../models/kakeya-tiny"));
+const vectors = (names: readonly string[]) => readVectors(checkpoint, names);
 const { ringRows } = geometry(4, 64);
 const sizes = { ...config, attentionRows: attentionRows(config).perToken, ringRows, block };
 
 for (const quantization of ["q8", "f32"] as const) {
   test(`every linear layer of ${quantization} is kept with its weights, and nothing else`, () => {
-    const { model } = buildGraph(config, quantization);
+    const { model } = buildGraph(config, quantization, vectors);
     const kept = nodes(productsOf(model, sizes, false).model);
     expect(kept).toHaveLength(4 * config.layers + 1);
     const original = new Map(nodes(model).map((node) => [node.output?.[0], node]));
@@ -22,7 +26,7 @@ for (const quantization of ["q8", "f32"] as const) {
   });
 
   test(`with attention, four products a layer of ${quantization} more, over ring and current block`, () => {
-    const products = productsOf(buildGraph(config, quantization).model, sizes, true);
+    const products = productsOf(buildGraph(config, quantization, vectors).model, sizes, true);
     expect(nodes(products.model)).toHaveLength(8 * config.layers + 1);
     const shapes = Object.fromEntries(products.inputs.map(({ name, shape }) => [name, shape]));
     const { kvHeads, headDim } = config;
