@@ -11,7 +11,7 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { percentile } from "../src/report/stats.ts";
 import type { Sync } from "../src/state/database.ts";
-import type { EngineFacts } from "../src/state/facts.ts";
+import type { Facts } from "../src/state/facts.ts";
 import { openState } from "../src/state/open.ts";
 import type { Lease, StateStore } from "../src/state/store.ts";
 
@@ -25,15 +25,14 @@ const { values } = parseArgs({
 const commits = Number(values.commits);
 const snapshotBytes = Number(values["snapshot-mb"]) * 1e6;
 
-const facts: EngineFacts = {
+const facts: Facts = {
   fingerprint: "0".repeat(64),
   sink: 4,
   window: 64,
   block: 32,
-  kvFormat: "f32",
-  deviceKind: "cpu",
-  rowRule: "any",
-  formatVersion: 1,
+  device: "cpu",
+  rowMultiple: 1,
+  format: 1,
 };
 
 const folder = mkdtempSync(join(values.dir, "kakeya-bench-state-"));
@@ -101,7 +100,7 @@ async function measureSnapshots(): Promise<Record<string, unknown>> {
     const resident = process.memoryUsage.rss();
     let startedAt = performance.now();
     let writing = true;
-    const written = store.saveSnapshot(lease, { facts, position: 0, body }).finally(() => {
+    const written = store.saveSnapshot(lease, { facts, counts: {}, position: 0, body }).finally(() => {
       writes.push(performance.now() - startedAt);
       writing = false;
     });

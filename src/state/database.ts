@@ -26,6 +26,7 @@ CREATE TABLE sessions (
   active_ms INTEGER NOT NULL,
   tokens INTEGER NOT NULL,
   generated INTEGER NOT NULL,
+  replayed INTEGER NOT NULL,
   kept_from INTEGER NOT NULL,
   epoch INTEGER NOT NULL,
   snapshot_bytes INTEGER NOT NULL,

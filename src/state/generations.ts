@@ -7,7 +7,7 @@ import { copyFileSync, linkSync, rmSync, statSync } from "node:fs";
 import { mkdir, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { StateError, stateErrorOf } from "./errors.ts";
-import { differences, type EngineFacts } from "./facts.ts";
+import { differences, type Facts } from "./facts.ts";
 import { readSnapshotFile, readSnapshotHeader, writeSnapshotFile } from "./snapshot-file.ts";
 import type { SnapshotHeader } from "./snapshot-header.ts";
 import type { LoadedSnapshot, Snapshot } from "./store.ts";
@@ -41,7 +41,7 @@ export class Generations {
   }
 
   /** The newest good one of these facts that holds at most `atMost` tokens; damaged ones are set aside. */
-  async load(key: number, facts: EngineFacts, atMost: number): Promise<LoadedSnapshot> {
+  async load(key: number, facts: Facts, atMost: number): Promise<LoadedSnapshot> {
     const setAside: string[] = [];
     const usable = this.#byUse(await this.#read(key, setAside), facts)
       .reverse()
@@ -64,7 +64,7 @@ export class Generations {
   }
 
   /** The position from which on all ids are needed: that of the older generation; 0 when there are not two of them. */
-  async neededFrom(key: number, facts: EngineFacts): Promise<number> {
+  async neededFrom(key: number, facts: Facts): Promise<number> {
     const [older] = this.#byUse(await this.#read(key, []), facts);
     return older?.header !== undefined && differences(older.header.facts, facts).length === 0
       ? older.header.position
@@ -123,7 +123,7 @@ export class Generations {
   }
 
   /** The one to write over first, the one to load last. */
-  #byUse(generations: Generation[], facts: EngineFacts): Generation[] {
+  #byUse(generations: Generation[], facts: Facts): Generation[] {
     const use = ({ header }: Generation) =>
       header === undefined || differences(header.facts, facts).length > 0 ? -1 : header.position;
     return generations.sort((a, b) => use(a) - use(b));

@@ -32,7 +32,9 @@ class WorkerStore implements StateStore {
   acquire: StateStore["acquire"] = (id) => this.#call({ method: "acquire", args: [id] });
   find: StateStore["find"] = (id) => this.#call({ method: "find", args: [id] });
   list: StateStore["list"] = () => this.#call({ method: "list", args: [] });
-  setFacts: StateStore["setFacts"] = (lease, facts) => this.#call({ method: "setFacts", args: [lease, facts] });
+  inactiveSince: StateStore["inactiveSince"] = (ms) => this.#call({ method: "inactiveSince", args: [ms] });
+  restored: StateStore["restored"] = (lease, replayedTokens, facts) =>
+    this.#call({ method: "restored", args: [lease, replayedTokens, facts] });
   remove: StateStore["remove"] = (id) => this.#call({ method: "remove", args: [id] });
   commit: StateStore["commit"] = (entries) => this.#call({ method: "commit", args: [entries] });
   ids: StateStore["ids"] = (id, from, to) => this.#call({ method: "ids", args: [id, from, to] });

@@ -3,7 +3,7 @@
 import type { Database } from "bun:sqlite";
 import { crc32 } from "node:zlib";
 import { StateError } from "./errors.ts";
-import { factsFrom, factsText } from "./facts.ts";
+import { factsFrom } from "./facts.ts";
 import type { StoredSession } from "./store.ts";
 
 export interface SessionRow extends StoredSession {
@@ -22,6 +22,7 @@ interface Columns {
   active_ms: number;
   tokens: number;
   generated: number;
+  replayed: number;
   kept_from: number;
   epoch: number;
   snapshot_bytes: number;
@@ -31,6 +32,7 @@ interface Columns {
 export class SessionRows {
   readonly #byId;
   readonly #all;
+  readonly #inactive;
   readonly #insert;
   readonly #update;
   readonly #delete;
@@ -38,12 +40,13 @@ export class SessionRows {
   constructor(database: Database) {
     this.#byId = database.query<Columns, [string]>("SELECT * FROM sessions WHERE id = ?");
     this.#all = database.query<Columns, []>("SELECT * FROM sessions ORDER BY active_ms DESC");
+    this.#inactive = database.query<{ id: string }, [number]>("SELECT id FROM sessions WHERE active_ms < ?");
     this.#insert = database.query<{ key: number }, [string, number]>(
-      `INSERT INTO sessions (id, label, eos, facts, created_ms, active_ms, tokens, generated, kept_from, epoch, snapshot_bytes, crc)
-       VALUES (?, '', x'', '', ?, 0, 0, 0, 0, 0, 0, 0) RETURNING key`,
+      `INSERT INTO sessions (id, label, eos, facts, created_ms, active_ms, tokens, generated, replayed, kept_from, epoch, snapshot_bytes, crc)
+       VALUES (?, '', x'', '', ?, 0, 0, 0, 0, 0, 0, 0, 0) RETURNING key`,
     );
     this.#update = database.query<null, [string, Uint8Array, string, number, ...number[]]>(
-      `UPDATE sessions SET label = ?, eos = ?, facts = ?, active_ms = ?, tokens = ?, generated = ?, kept_from = ?, epoch = ?,
+      `UPDATE sessions SET label = ?, eos = ?, facts = ?, active_ms = ?, tokens = ?, generated = ?, replayed = ?, kept_from = ?, epoch = ?,
        snapshot_bytes = ?, crc = ? WHERE key = ?`,
     );
     this.#delete = database.query<null, [number]>("DELETE FROM sessions WHERE key = ?");
@@ -60,6 +63,10 @@ export class SessionRows {
     return this.#all.all().map(rowFrom);
   }
 
+  inactiveSince(ms: number): string[] {
+    return this.#inactive.all(ms).map(({ id }) => id);
+  }
+
   insert(session: Omit<SessionRow, "key">): SessionRow {
     const key = this.#insert.get(session.id, session.createdMs)?.key;
     if (key === undefined) throw new Error(`the session ${session.id} got no key`);
@@ -71,7 +78,18 @@ export class SessionRows {
   update(row: SessionRow): void {
     const c = columnsOf(row);
     this.#update.run(
-      ...[c.label, c.eos, c.facts, c.active_ms, c.tokens, c.generated, c.kept_from, c.epoch, c.snapshot_bytes],
+      ...[
+        c.label,
+        c.eos,
+        c.facts,
+        c.active_ms,
+        c.tokens,
+        c.generated,
+        c.replayed,
+        c.kept_from,
+        c.epoch,
+        c.snapshot_bytes,
+      ],
       ...[c.crc, c.key],
     );
   }
@@ -87,11 +105,12 @@ function columnsOf(row: SessionRow): Columns {
     id: row.id,
     label: row.label,
     eos: new Uint8Array(Uint32Array.from(row.eosTokenIds).buffer),
-    facts: factsText(row.facts),
+    facts: JSON.stringify(row.facts),
     created_ms: row.createdMs,
     active_ms: row.activeMs,
     tokens: row.tokens,
     generated: row.generated,
+    replayed: row.replayed,
     kept_from: row.keptFrom,
     epoch: row.epoch,
     snapshot_bytes: row.snapshotBytes,
@@ -116,6 +135,7 @@ function rowFrom(c: Columns): SessionRow {
     activeMs: c.active_ms,
     tokens: c.tokens,
     generated: c.generated,
+    replayed: c.replayed,
     keptFrom: c.kept_from,
     epoch: c.epoch,
     snapshotBytes: c.snapshot_bytes,
@@ -124,5 +144,5 @@ function rowFrom(c: Columns): SessionRow {
 
 function checksum(c: Omit<Columns, "crc">): number {
   const text = JSON.stringify([c.key, c.id, c.label, Array.from(c.eos), c.facts, c.created_ms, c.active_ms]);
-  return crc32(`${text} ${c.tokens} ${c.generated} ${c.kept_from} ${c.epoch} ${c.snapshot_bytes}`);
+  return crc32(`${text} ${c.tokens} ${c.generated} ${c.replayed} ${c.kept_from} ${c.epoch} ${c.snapshot_bytes}`);
 }

@@ -15,9 +15,9 @@ import {
 import type { Snapshot } from "./store.ts";
 
 /** The path appears with all of the snapshot or stays what it was. @returns the file's bytes */
-export async function writeSnapshotFile(path: string, { facts, position, body }: Snapshot): Promise<number> {
+export async function writeSnapshotFile(path: string, { facts, counts, position, body }: Snapshot): Promise<number> {
   const bodyBytes = body.reduce((sum, piece) => sum + piece.byteLength, 0);
-  const header = encodeHeader({ facts, position, bodyBytes });
+  const header = encodeHeader({ facts, counts, position, bodyBytes });
   // A fixed name: what a killed process left there is written over by the next one.
   const part = `${path}.part`;
   try {
@@ -73,8 +73,8 @@ export async function readSnapshotHeader(path: string): Promise<SnapshotHeader> 
 export async function readSnapshotFile(path: string): Promise<Snapshot> {
   return withFile(path, async (file) => {
     const { header, bodyAt } = await readHeader(file);
-    const body = await readBody(file, bodyAt, header.bodyBytes);
-    return { facts: header.facts, position: header.position, body: [body] };
+    const { bodyBytes, ...snapshot } = header;
+    return { ...snapshot, body: [await readBody(file, bodyAt, bodyBytes)] };
   });
 }
 

@@ -9,10 +9,11 @@
 
 import { crc32 } from "node:zlib";
 import { StateError } from "./errors.ts";
-import { type EngineFacts, factsFrom } from "./facts.ts";
+import { type Facts, factsFrom } from "./facts.ts";
 
 export interface SnapshotHeader {
-  facts: EngineFacts;
+  facts: Facts;
+  counts: Facts;
   /** Tokens in the history. */
   position: number;
   bodyBytes: number;
@@ -60,11 +61,11 @@ export function decodeHeader(bytes: Uint8Array): SnapshotHeader {
   if (version !== snapshotVersion) {
     throw new StateError("newer", `the snapshot has version ${version}, this kakeya reads ${snapshotVersion}`);
   }
-  const { facts, position, bodyBytes } = JSON.parse(new TextDecoder().decode(bytes.subarray(prefixBytes)));
+  const { facts, counts, position, bodyBytes } = JSON.parse(new TextDecoder().decode(bytes.subarray(prefixBytes)));
   for (const count of [position, bodyBytes]) {
     if (!Number.isSafeInteger(count) || count < 0) throw new Error(`${count} is no number of tokens or bytes`);
   }
-  return { facts: factsFrom(facts), position, bodyBytes };
+  return { facts: factsFrom(facts), counts: factsFrom(counts), position, bodyBytes };
 }
 
 /** Bytes of the whole file. */

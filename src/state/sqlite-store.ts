@@ -6,7 +6,7 @@ import { hostname } from "node:os";
 import { join } from "node:path";
 import { openDatabase, openDatabaseToRead, type Sync } from "./database.ts";
 import { StateError, stateErrorOf } from "./errors.ts";
-import type { EngineFacts } from "./facts.ts";
+import type { Facts } from "./facts.ts";
 import { journalName, lockFolder, privateFolder, snapshotsName } from "./folder.ts";
 import { Generations } from "./generations.ts";
 import { Journal } from "./journal.ts";
@@ -106,8 +106,17 @@ export class SqliteStore implements StateStore {
     return this.#do(() => this.#rows.all().map(storedOf));
   }
 
-  setFacts(lease: Lease, facts: EngineFacts): Promise<void> {
-    return this.#do(() => this.#transaction(() => this.#rows.update({ ...this.#held(lease), facts })));
+  inactiveSince(ms: number): Promise<string[]> {
+    return this.#do(() => this.#rows.inactiveSince(ms));
+  }
+
+  restored(lease: Lease, replayedTokens: number, facts?: Facts): Promise<void> {
+    return this.#do(() =>
+      this.#transaction(() => {
+        const row = this.#held(lease);
+        this.#rows.update({ ...row, replayed: row.replayed + replayedTokens, facts: facts ?? row.facts });
+      }),
+    );
   }
 
   remove(id: string): Promise<boolean> {
@@ -154,7 +163,7 @@ export class SqliteStore implements StateStore {
     });
   }
 
-  loadSnapshot(id: string, facts: EngineFacts, atMost: number): Promise<LoadedSnapshot> {
+  loadSnapshot(id: string, facts: Facts, atMost: number): Promise<LoadedSnapshot> {
     return this.#do(() => this.generations.load(this.#found(id).key, facts, atMost));
   }
 
@@ -200,7 +209,7 @@ export class SqliteStore implements StateStore {
       throw new StateError("exists", `there is a session "${session.id}" already; name another id`);
     }
     const now = this.#nowMs();
-    const empty = { tokens: 0, generated: 0, keptFrom: 0, epoch: 1, snapshotBytes: 0 };
+    const empty = { tokens: 0, generated: 0, replayed: 0, keptFrom: 0, epoch: 1, snapshotBytes: 0 };
     return this.#rows.insert({ ...session, ...empty, createdMs: now, activeMs: now });
   }
 

@@ -41,8 +41,10 @@ async function perform(call: Call): Promise<unknown> {
       return await store.find(...call.args);
     case "list":
       return await store.list(...call.args);
-    case "setFacts":
-      return await store.setFacts(...call.args);
+    case "inactiveSince":
+      return await store.inactiveSince(...call.args);
+    case "restored":
+      return await store.restored(...call.args);
     case "remove":
       return await store.remove(...call.args);
     case "commit":

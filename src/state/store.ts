@@ -6,7 +6,7 @@
  * Every method rejects with StateError. What it has resolved is kept; what it has rejected has changed nothing.
  */
 
-import type { EngineFacts } from "./facts.ts";
+import type { Facts } from "./facts.ts";
 
 /**
  * The right to write a session. Taking a session over raises its epoch, so that whoever held it before can't write any
@@ -24,7 +24,7 @@ export interface NewSession {
   label: string;
   eosTokenIds: readonly number[];
   /** What its ids are computed with. */
-  facts: EngineFacts;
+  facts: Facts;
 }
 
 export interface StoredSession extends NewSession {
@@ -35,6 +35,8 @@ export interface StoredSession extends NewSession {
   tokens: number;
   /** How many of them were generated. */
   generated: number;
+  /** Ids that were computed again to restore it, over its whole life. */
+  replayed: number;
   /** Position of the first id that is still there; above 0 where the journal is bounded. */
   keptFrom: number;
   /** Of its snapshots, on the disk. */
@@ -53,8 +55,10 @@ export interface JournalEntry {
 
 /** All that the engine holds of a session, when its history had `position` tokens. */
 export interface Snapshot {
-  facts: EngineFacts;
+  facts: Facts;
   position: number;
+  /** What else the engine needs to load it: counts, not compared. */
+  counts: Facts;
   /** Only the engine reads it; 100 KB to 250 MB. */
   body: readonly Uint8Array[];
 }
@@ -80,8 +84,10 @@ export interface StateStore {
   find(id: string): Promise<StoredSession | undefined>;
   /** All sessions, the most recently active first. */
   list(): Promise<StoredSession[]>;
-  /** From now on the session's ids are computed with `facts`. */
-  setFacts(lease: Lease, facts: EngineFacts): Promise<void>;
+  /** Ids of the sessions to which no id has come since. */
+  inactiveSince(ms: number): Promise<string[]>;
+  /** From now on the session's ids are computed with `facts`, where they are given; so many more ids were replayed. */
+  restored(lease: Lease, replayedTokens: number, facts?: Facts): Promise<void>;
   /** Removes the session with all its ids and snapshots; false when there is none. */
   remove(id: string): Promise<boolean>;
 
@@ -96,7 +102,7 @@ export interface StateStore {
   /** The buffers under `body` are handed over: the caller can't use them any more. */
   saveSnapshot(lease: Lease, snapshot: Snapshot): Promise<void>;
   /** The newest good snapshot of these facts that holds at most `atMost` tokens. */
-  loadSnapshot(id: string, facts: EngineFacts, atMost: number): Promise<LoadedSnapshot>;
+  loadSnapshot(id: string, facts: Facts, atMost: number): Promise<LoadedSnapshot>;
 
   /** A new session with the first `at` ids of another one, and its newest snapshot up to there. */
   fork(from: string, at: number, session: Omit<NewSession, "facts">): Promise<Lease>;

@@ -1,15 +1,14 @@
-import type { EngineFacts } from "../../src/state/facts.ts";
+import type { Facts } from "../../src/state/facts.ts";
 import type { NewSession, Snapshot } from "../../src/state/store.ts";
 
-export const facts: EngineFacts = {
+export const facts: Facts = {
   fingerprint: "f".repeat(64),
   sink: 4,
   window: 64,
   block: 32,
-  kvFormat: "f32",
-  deviceKind: "cpu",
-  rowRule: "any",
-  formatVersion: 1,
+  device: "cpu",
+  rowMultiple: 1,
+  format: 1,
 };
 
 export function newSession(id: string): NewSession {
@@ -22,5 +21,5 @@ export function idsFrom(position: number, count: number): Uint32Array {
 }
 
 export function snapshotAt(position: number, bytes = 100): Snapshot {
-  return { facts, position, body: [new Uint8Array(bytes).fill(position % 251)] };
+  return { facts, counts: { shift: 32 }, position, body: [new Uint8Array(bytes).fill(position % 251)] };
 }

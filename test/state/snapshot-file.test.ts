@@ -21,7 +21,7 @@ test("a snapshot comes back as it was, whatever the pieces it was given in", asy
   await fc.assert(
     fc.asyncProperty(sizes, fc.nat(), async (lengths, position) => {
       const body = lengths.map((length) => Uint8Array.from({ length }, () => random() * 256));
-      const bytes = await writeSnapshotFile(path, { facts, position, body });
+      const bytes = await writeSnapshotFile(path, { ...snapshotAt(position), body });
       const read = await readSnapshotFile(path);
       expect(read.facts).toEqual(facts);
       expect(read.position).toBe(position);
@@ -92,12 +92,15 @@ test("lengths are bounded before anything is allocated", async () => {
   expect(maxFactsBytes).toBeLessThan(1 << 20);
 
   // A body of a petabyte, with the right checksum.
-  writeFileSync(path, withHeader(JSON.stringify({ facts, position: 1, bodyBytes: 2 ** 50 })));
+  writeFileSync(path, withHeader(JSON.stringify({ facts, counts: {}, position: 1, bodyBytes: 2 ** 50 })));
   expect((await rejection(readSnapshotFile(path))).message).toMatch(/it has \d+ bytes instead of 11\d+/);
-  writeFileSync(path, withHeader(JSON.stringify({ facts, position: -1, bodyBytes: 1 })));
+  writeFileSync(path, withHeader(JSON.stringify({ facts, counts: {}, position: -1, bodyBytes: 1 })));
   expect((await rejection(readSnapshotFile(path))).message).toBe("-1 is no number of tokens or bytes");
-  writeFileSync(path, withHeader(JSON.stringify({ facts: { ...facts, sink: "4" }, position: 1, bodyBytes: 0 })));
-  expect((await rejection(readSnapshotFile(path))).message).toBe('the fact "sink" is no number');
+  writeFileSync(
+    path,
+    withHeader(JSON.stringify({ facts: { ...facts, sink: null }, counts: {}, position: 1, bodyBytes: 0 })),
+  );
+  expect((await rejection(readSnapshotFile(path))).message).toBe('the fact "sink" is null');
 });
 
 test("a snapshot of a later kakeya is not taken for a damaged one", async () => {

@@ -65,7 +65,7 @@ describe.each([
     const late = [
       store.commit([{ lease: old, ...step }]),
       store.saveSnapshot(old, snapshotAt(0)),
-      store.setFacts(old, facts),
+      store.restored(old, 1),
     ];
     for (const call of late) expect(await rejection(call)).toMatchObject({ kind: "lost-lease" });
     await store.commit([{ lease: taken.lease, ...step }]);
@@ -84,7 +84,7 @@ describe.each([
     expect(await positionAt(29)).toBe(20);
     expect(await positionAt(19)).toBeUndefined();
     const { snapshot } = await store.loadSnapshot("a", facts, 30);
-    expect(snapshot?.facts).toEqual(facts);
+    expect(snapshot).toMatchObject({ facts, counts: { shift: 32 } });
     expect(Buffer.concat([...(snapshot?.body ?? [])])).toEqual(Buffer.alloc(100, 30));
     expect((await store.sizes()).snapshotBytes).toBe((await store.find("a"))?.snapshotBytes ?? 0);
     expect((await store.loadSnapshot("a", { ...facts, window: 65 }, 100)).snapshot).toBeUndefined();
@@ -223,11 +223,8 @@ describe.each([
 
 test("what differs between two engines is named in words", () => {
   expect(differences(facts, facts)).toEqual([]);
-  const other = { ...facts, window: 128, deviceKind: "gpu" };
-  expect(differences(facts, other).map(({ words }) => words)).toEqual([
-    "window 64 then, 128 now",
-    "device cpu then, gpu now",
-  ]);
+  const other = { ...facts, window: 128, rowMultiple: 8 };
+  expect(differences(facts, other)).toEqual(["window 64 then, 128 now", "row multiple 1 then, 8 now"]);
 });
 
 test("a snapshot's memory is handed over to the thread that writes it, and back", async () => {
@@ -236,7 +233,7 @@ test("a snapshot's memory is handed over to the thread that writes it, and back"
   const lease = await store.create(newSession("a"));
   const buffer = new ArrayBuffer(100);
   const body = [new Uint8Array(buffer, 0, 50), new Uint8Array(buffer, 50)];
-  await store.saveSnapshot(lease, { facts, position: 0, body });
+  await store.saveSnapshot(lease, { ...snapshotAt(0), body });
   expect(buffer.byteLength).toBe(0);
   expect((await store.loadSnapshot("a", facts, 0)).snapshot?.body[0]?.length).toBe(100);
   await store.close();
