@@ -10,6 +10,7 @@ const code = await run(
       serve: async () => (await import("../commands/serve.ts")).default,
       bench: async () => (await import("../commands/bench.ts")).default,
       aggregate: async () => (await import("../commands/aggregate.ts")).default,
+      sessions: async () => (await import("../commands/sessions.ts")).default,
       smoke: async () => (await import("../commands/smoke.ts")).default,
       "print-cmd": async () => (await import("../commands/print-cmd.ts")).default,
     },

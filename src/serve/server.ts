@@ -12,6 +12,7 @@ import { Metrics } from "../host/metrics.ts";
 import { defaultServerOptions, type ServerOptions } from "../host/options.ts";
 import { sessionEvents } from "../host/session-events.ts";
 import { within } from "../host/within.ts";
+import { newSessionId } from "../session/session-id.ts";
 import { SessionStore } from "../session/store.ts";
 
 /** Time for the last `done` messages to leave once the grace period is over, in seconds. */
@@ -51,7 +52,7 @@ export async function startServer(parts: ServerParts, given: Partial<ServerOptio
     ttlS: options.sessionTtlS,
     maxWaitingCalls: options.maxWaitingCalls,
     now: monotonicS,
-    newId: () => randomBytes(24).toString("base64url"),
+    newId: newSessionId,
     events: sessionEvents(metrics, log, (error) => crashed.abort(error)),
   });
   const calls = trackCalls();

@@ -1,7 +1,6 @@
 /** The journal's database: its tables, and how it is opened. */
 
 import { Database } from "bun:sqlite";
-import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { StateError } from "./errors.ts";
 import { createPrivate, journalName } from "./folder.ts";
@@ -76,7 +75,6 @@ export function openDatabase(dir: string, sync: Sync): Database {
 /** The journal as it is, beside a server or without one; nothing is created or changed. */
 export function openDatabaseToRead(dir: string): Database {
   const path = join(dir, journalName);
-  if (!existsSync(path)) throw new StateError("unusable", `${dir} is no state folder: it has no ${journalName}`);
   const database = new Database(path, { readonly: true, strict: true });
   try {
     database.run("PRAGMA busy_timeout = 5000");

@@ -1,7 +1,17 @@
 /** The folder that holds what users said: private, whole, and one server's at a time. */
 
 import { Database } from "bun:sqlite";
-import { accessSync, chmodSync, closeSync, constants, mkdirSync, openSync, readdirSync, statSync } from "node:fs";
+import {
+  accessSync,
+  chmodSync,
+  closeSync,
+  constants,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  statSync,
+} from "node:fs";
 import { join } from "node:path";
 import { StateError, stateErrorOf } from "./errors.ts";
 
@@ -32,6 +42,15 @@ export function privateFolder(dir: string): void {
   } catch (error) {
     throw stateErrorOf(dir, error);
   }
+}
+
+/** @throws StateError unusable when there is no journal */
+export function requireStateFolder(dir: string): void {
+  if (existsSync(join(dir, journalName))) return;
+  throw new StateError(
+    "unusable",
+    `${dir} is no state folder: it has no ${journalName}; name the one of serve --state`,
+  );
 }
 
 function refuseOtherFiles(dir: string): void {

@@ -4,18 +4,18 @@
  */
 
 import { copyFileSync, linkSync, rmSync, statSync } from "node:fs";
-import { mkdir, rename, rm, stat } from "node:fs/promises";
+import { rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
+import { LaterVersion } from "../files/checked-header.ts";
 import { StateError, stateErrorOf } from "./errors.ts";
 import { differences, type Facts } from "./facts.ts";
-import { readSnapshotFile, readSnapshotHeader, writeSnapshotFile } from "./snapshot-file.ts";
-import type { SnapshotHeader } from "./snapshot-header.ts";
+import { readSnapshotFacts, readSnapshotFile, type SnapshotFacts, writeSnapshotFile } from "./snapshot-file.ts";
 import type { LoadedSnapshot, Snapshot } from "./store.ts";
 
 interface Generation {
   path: string;
   /** Undefined where there is no file, or none that this kakeya can use. */
-  header: SnapshotHeader | undefined;
+  header: SnapshotFacts | undefined;
 }
 
 /** A snapshot that a fork can begin with. */
@@ -25,12 +25,11 @@ export interface SharedSnapshot {
 }
 
 export class Generations {
-  private constructor(private readonly folder: string) {}
-
-  static async in(folder: string): Promise<Generations> {
-    await mkdir(folder, { recursive: true, mode: 0o700 });
-    return new Generations(folder);
-  }
+  constructor(
+    private readonly folder: string,
+    /** Another process may be writing them: what is damaged stays where it is. */
+    private readonly options: { readOnly: boolean } = { readOnly: false },
+  ) {}
 
   /** @returns bytes of both generations */
   async save(key: number, snapshot: Snapshot): Promise<number> {
@@ -117,7 +116,7 @@ export class Generations {
     return await Promise.all(
       this.#paths(key).map(async (path) => ({
         path,
-        header: await this.#orSetAside(path, setAside, () => readSnapshotHeader(path)),
+        header: await this.#orSetAside(path, setAside, () => readSnapshotFacts(path)),
       })),
     );
   }
@@ -133,11 +132,11 @@ export class Generations {
     try {
       return await read();
     } catch (error) {
-      if (isAbsent(error) || (error instanceof StateError && error.kind === "newer")) return undefined;
+      if (isAbsent(error) || error instanceof LaterVersion) return undefined;
       // Memory, permission, a failing device: says nothing about what is in the file.
       const known = stateErrorOf(this.folder, error);
       if (known instanceof StateError || (error instanceof Error && "code" in error)) throw known;
-      await setAsideFile(path);
+      if (!this.options.readOnly) await setAsideFile(path);
       setAside.push(`${path} was damaged (${error instanceof Error ? error.message : error})`);
       return undefined;
     }

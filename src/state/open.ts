@@ -43,6 +43,8 @@ class WorkerStore implements StateStore {
   saveSnapshot: StateStore["saveSnapshot"] = (lease, snapshot) =>
     this.#call({ method: "saveSnapshot", args: [lease, snapshot] }, buffersUnder(snapshot.body));
   fork: StateStore["fork"] = (from, at, session) => this.#call({ method: "fork", args: [from, at, session] });
+  adopt: StateStore["adopt"] = (session, ids, snapshot) =>
+    this.#call({ method: "adopt", args: [session, ids, snapshot] }, buffersUnder(snapshot?.body ?? []));
   sizes: StateStore["sizes"] = () => this.#call({ method: "sizes", args: [] });
 
   async open(options: OpenOptions): Promise<void> {

@@ -1,136 +1,32 @@
-/** One snapshot in one file. Neither writing nor reading it copies the body, blocks the thread, or trusts the disk. */
-
-import { type FileHandle, open, rename, rm } from "node:fs/promises";
-import { dirname } from "node:path";
-import { crc32 } from "node:zlib";
-import {
-  blockBytes,
-  decodeHeader,
-  encodeHeader,
-  factsLength,
-  fileBytes,
-  prefixBytes,
-  type SnapshotHeader,
-} from "./snapshot-header.ts";
+import { readCheckedFacts, readCheckedFile, writeCheckedFile } from "../files/checked-file.ts";
+import { type FileKind, isCount } from "../files/checked-header.ts";
+import { factsFrom } from "./facts.ts";
 import type { Snapshot } from "./store.ts";
 
-/** The path appears with all of the snapshot or stays what it was. @returns the file's bytes */
-export async function writeSnapshotFile(path: string, { facts, counts, position, body }: Snapshot): Promise<number> {
-  const bodyBytes = body.reduce((sum, piece) => sum + piece.byteLength, 0);
-  const header = encodeHeader({ facts, counts, position, bodyBytes });
-  // A fixed name: what a killed process left there is written over by the next one.
-  const part = `${path}.part`;
-  try {
-    const file = await open(part, "w", 0o600);
-    try {
-      await writeAll(file, header);
-      const crcs = await writeBody(file, body);
-      await writeAll(file, crcs);
-      await file.sync();
-    } finally {
-      await file.close();
-    }
-    await rename(part, path);
-  } catch (error) {
-    await rm(part, { force: true });
-    throw error;
-  }
-  await flushFolder(dirname(path));
-  return fileBytes(header.length, bodyBytes);
+const kind: FileKind = { magic: "KKSNAP\r\n", name: "snapshot", version: 1 };
+
+/** What a snapshot says of itself. */
+export type SnapshotFacts = Omit<Snapshot, "body">;
+
+/** The path appears with all of the snapshot or stays what it was. */
+export async function writeSnapshotFile(path: string, { body, ...facts }: Snapshot): Promise<void> {
+  await writeCheckedFile(path, kind, { facts, body });
 }
 
-/** @returns the CRC of each block, little-endian */
-async function writeBody(file: FileHandle, body: readonly Uint8Array[]): Promise<Uint8Array> {
-  const crcs: number[] = [];
-  let crc = 0;
-  let filled = 0;
-  for (const piece of body) {
-    for (let at = 0; at < piece.length; ) {
-      const slice = piece.subarray(at, at + blockBytes - filled);
-      crc = crc32(slice, crc);
-      await writeAll(file, slice);
-      at += slice.length;
-      filled += slice.length;
-      if (filled === blockBytes) {
-        crcs.push(crc);
-        crc = filled = 0;
-      }
-    }
-  }
-  if (filled > 0) crcs.push(crc);
-  const bytes = new Uint8Array(4 * crcs.length);
-  const view = new DataView(bytes.buffer);
-  for (const [i, value] of crcs.entries()) view.setUint32(4 * i, value, true);
-  return bytes;
-}
-
-/** @throws Error when the header is not what was written, or the file's length does not follow from it */
-export async function readSnapshotHeader(path: string): Promise<SnapshotHeader> {
-  return withFile(path, async (file) => (await readHeader(file)).header);
+/** @throws Error when the facts are not what was written, or the file's length does not follow from them */
+export async function readSnapshotFacts(path: string): Promise<SnapshotFacts> {
+  return snapshotFactsFrom(await readCheckedFacts(path, kind));
 }
 
 /** @throws Error when any byte is not what was written */
 export async function readSnapshotFile(path: string): Promise<Snapshot> {
-  return withFile(path, async (file) => {
-    const { header, bodyAt } = await readHeader(file);
-    const { bodyBytes, ...snapshot } = header;
-    return { ...snapshot, body: [await readBody(file, bodyAt, bodyBytes)] };
-  });
+  const { facts, body } = await readCheckedFile(path, kind);
+  return { ...snapshotFactsFrom(facts), body: [body] };
 }
 
-async function readHeader(file: FileHandle): Promise<{ header: SnapshotHeader; bodyAt: number }> {
-  const prefix = await readAll(file, 0, prefixBytes);
-  const bytes = await readAll(file, 0, prefixBytes + factsLength(prefix));
-  const header = decodeHeader(bytes);
-  const { size } = await file.stat();
-  const expected = fileBytes(bytes.length, header.bodyBytes);
-  if (size !== expected) throw new Error(`it has ${size} bytes instead of ${expected}`);
-  return { header, bodyAt: bytes.length };
-}
-
-async function readBody(file: FileHandle, bodyAt: number, bodyBytes: number): Promise<Uint8Array> {
-  const body = new Uint8Array(bodyBytes);
-  const blocks = Math.ceil(bodyBytes / blockBytes);
-  const crcs = await readAll(file, bodyAt + bodyBytes, 4 * blocks);
-  const view = new DataView(crcs.buffer);
-  for (let block = 0; block < blocks; block++) {
-    const part = body.subarray(block * blockBytes, (block + 1) * blockBytes);
-    await readInto(file, part, bodyAt + block * blockBytes);
-    if (crc32(part) !== view.getUint32(4 * block, true)) {
-      throw new Error(`the checksum of bytes ${block * blockBytes} to ${block * blockBytes + part.length} is wrong`);
-    }
-  }
-  return body;
-}
-
-async function withFile<T>(path: string, use: (file: FileHandle) => Promise<T>): Promise<T> {
-  const file = await open(path, "r");
-  try {
-    return await use(file);
-  } finally {
-    await file.close();
-  }
-}
-
-async function writeAll(file: FileHandle, bytes: Uint8Array): Promise<void> {
-  for (let at = 0; at < bytes.length; ) at += (await file.write(bytes, at)).bytesWritten;
-}
-
-async function readAll(file: FileHandle, position: number, length: number): Promise<Uint8Array> {
-  const bytes = new Uint8Array(length);
-  await readInto(file, bytes, position);
-  return bytes;
-}
-
-async function readInto(file: FileHandle, bytes: Uint8Array, position: number): Promise<void> {
-  for (let at = 0; at < bytes.length; ) {
-    const { bytesRead } = await file.read(bytes, at, bytes.length - at, position + at);
-    if (bytesRead === 0) throw new Error(`it ends at byte ${position + at}`);
-    at += bytesRead;
-  }
-}
-
-/** Makes the names in a folder survive a loss of power. */
-async function flushFolder(dir: string): Promise<void> {
-  await withFile(dir, (folder) => folder.sync());
+/** @throws Error naming what is missing or of another type */
+export function snapshotFactsFrom(value: unknown): SnapshotFacts {
+  const { facts, counts, position } = Object(value) as Record<string, unknown>;
+  if (!isCount(position)) throw new Error(`a snapshot at ${String(position)} tokens`);
+  return { facts: factsFrom(facts), counts: factsFrom(counts), position };
 }

@@ -1,13 +1,13 @@
 /** State in a folder: SQLite for sessions and ids, plain files for snapshots. */
 
 import type { Database } from "bun:sqlite";
-import { statSync } from "node:fs";
+import { mkdirSync, statSync } from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { openDatabase, openDatabaseToRead, type Sync } from "./database.ts";
 import { StateError, stateErrorOf } from "./errors.ts";
 import type { Facts } from "./facts.ts";
-import { journalName, lockFolder, privateFolder, snapshotsName } from "./folder.ts";
+import { journalName, lockFolder, privateFolder, requireStateFolder, snapshotsName } from "./folder.ts";
 import { Generations } from "./generations.ts";
 import { Journal } from "./journal.ts";
 import { type SessionRow, SessionRows } from "./session-rows.ts";
@@ -54,7 +54,7 @@ export class SqliteStore implements StateStore {
   static async open(options: SqliteOptions): Promise<SqliteStore> {
     const { dir } = options;
     privateFolder(dir);
-    const lock = lockFolder(dir, () => serverOf(dir));
+    const lock = lockFolder(dir, () => serverOf(dir) ?? "another process");
     let database: Database | undefined;
     try {
       database = openDatabase(dir, options.sync);
@@ -62,10 +62,38 @@ export class SqliteStore implements StateStore {
         database?.run("DELETE FROM server");
         database?.run("INSERT INTO server VALUES (?)", [words]);
       })(`process ${process.pid} on ${hostname()}`);
-      return new SqliteStore(database, await Generations.in(join(dir, snapshotsName)), lock, options);
+      return new SqliteStore(database, new Generations(snapshotsIn(dir)), lock, options);
     } catch (error) {
       database?.close();
       lock[Symbol.dispose]();
+      throw stateErrorOf(dir, error);
+    }
+  }
+
+  /**
+   * Opens the folder to read it, beside a server or without one.
+   * @throws StateError unusable, newer
+   */
+  static async toRead(dir: string): Promise<SqliteStore> {
+    requireStateFolder(dir);
+    return SqliteStore.#beside(dir, openDatabaseToRead);
+  }
+
+  /**
+   * Opens the folder to take in sessions that a server beside does not know yet.
+   * @throws StateError unusable, newer, damaged, full
+   */
+  static async toImport(dir: string): Promise<SqliteStore> {
+    privateFolder(dir);
+    return SqliteStore.#beside(dir, () => openDatabase(dir, "full"));
+  }
+
+  static #beside(dir: string, openJournal: (dir: string) => Database): SqliteStore {
+    try {
+      const database = openJournal(dir);
+      const generations = new Generations(snapshotsIn(dir), { readOnly: true });
+      return new SqliteStore(database, generations, { [Symbol.dispose]: () => {} }, { dir, sync: "full" });
+    } catch (error) {
       throw stateErrorOf(dir, error);
     }
   }
@@ -144,7 +172,8 @@ export class SqliteStore implements StateStore {
   }
 
   ids(id: string, from: number, to: number): Promise<Uint32Array> {
-    return this.#do(() => this.#ids(this.#found(id), from, to));
+    // One view of the journal, whatever a server beside is doing.
+    return this.#do(() => this.database.transaction(() => this.#ids(this.#found(id), from, to))());
   }
 
   saveSnapshot(lease: Lease, snapshot: Snapshot): Promise<void> {
@@ -174,12 +203,32 @@ export class SqliteStore implements StateStore {
         const source = this.#found(from);
         const ids = this.#ids(source, source.keptFrom, at);
         if ((snapshot?.position ?? 0) < source.keptFrom) throw new StateError("dropped", droppedWords(source));
-        const fork = this.#insert({ ...session, facts: source.facts });
-        this.#journal.append(fork.key, source.keptFrom, ids);
-        const snapshotBytes = this.generations.begin(fork.key, snapshot);
-        this.#rows.update({ ...fork, tokens: at, keptFrom: source.keptFrom, snapshotBytes });
+        const { facts, keptFrom } = source;
+        const fork = this.#insert({ ...session, facts }, { tokens: at, keptFrom });
+        this.#journal.append(fork.key, keptFrom, ids);
+        this.#rows.update({ ...fork, snapshotBytes: this.generations.begin(fork.key, snapshot) });
         return leaseOf(fork);
       });
+    });
+  }
+
+  adopt(session: StoredSession, ids: Uint32Array, snapshot?: Snapshot): Promise<void> {
+    return this.#onSnapshots(async () => {
+      const row = this.#transaction(() => {
+        const { createdMs, tokens, generated, replayed, keptFrom } = session;
+        const row = this.#insert(session, { createdMs, tokens, generated, replayed, keptFrom });
+        this.generations.begin(row.key);
+        this.#journal.append(row.key, keptFrom, ids);
+        return row;
+      });
+      if (snapshot === undefined) return;
+      try {
+        const snapshotBytes = await this.generations.save(row.key, snapshot);
+        this.#transaction(() => this.#rows.update({ ...row, snapshotBytes }));
+      } catch (error) {
+        await this.#remove(row);
+        throw error;
+      }
     });
   }
 
@@ -204,13 +253,17 @@ export class SqliteStore implements StateStore {
     this.lock[Symbol.dispose]();
   }
 
-  #insert(session: NewSession): SessionRow {
-    if (this.#rows.find(session.id) !== undefined) {
-      throw new StateError("exists", `there is a session "${session.id}" already; name another id`);
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  #insert({ id, label, eosTokenIds, facts }: NewSession, known: Partial<StoredSession> = {}): SessionRow {
+    if (this.#rows.find(id) !== undefined) {
+      throw new StateError("exists", `there is a session "${id}" already; name another id`);
     }
     const now = this.#nowMs();
-    const empty = { tokens: 0, generated: 0, replayed: 0, keptFrom: 0, epoch: 1, snapshotBytes: 0 };
-    return this.#rows.insert({ ...session, ...empty, createdMs: now, activeMs: now });
+    const empty = { createdMs: now, tokens: 0, generated: 0, replayed: 0, keptFrom: 0, ...known };
+    return this.#rows.insert({ id, label, eosTokenIds, facts, ...empty, activeMs: now, epoch: 1, snapshotBytes: 0 });
   }
 
   async #remove(row: SessionRow): Promise<void> {
@@ -295,14 +348,20 @@ function outOfOrder(row: SessionRow, position: number): StateError {
   return new StateError("out-of-order", words);
 }
 
-/** Who serves the folder, as it said itself. */
-function serverOf(dir: string): string {
+function snapshotsIn(dir: string): string {
+  const path = join(dir, snapshotsName);
+  mkdirSync(path, { recursive: true, mode: 0o700 });
+  return path;
+}
+
+/** Who serves the folder, or served it last, as it said itself. */
+function serverOf(dir: string): string | undefined {
   try {
     const database = openDatabaseToRead(dir);
     const words = database.query<{ words: string }, []>("SELECT words FROM server").get()?.words;
     database.close();
     return `another kakeya (${words})`;
   } catch {
-    return "another process";
+    return undefined; // It has only just begun.
   }
 }

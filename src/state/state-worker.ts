@@ -57,6 +57,8 @@ async function perform(call: Call): Promise<unknown> {
       return await store.loadSnapshot(...call.args);
     case "fork":
       return await store.fork(...call.args);
+    case "adopt":
+      return await store.adopt(...call.args);
     case "sizes":
       return await store.sizes(...call.args);
     case "close":

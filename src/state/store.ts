@@ -107,6 +107,12 @@ export interface StateStore {
   /** A new session with the first `at` ids of another one, and its newest snapshot up to there. */
   fork(from: string, at: number, session: Omit<NewSession, "facts">): Promise<Lease>;
 
+  /**
+   * Takes in a session from elsewhere, with its ids from `keptFrom` on and the snapshot that those need, if any.
+   * @throws StateError exists
+   */
+  adopt(session: StoredSession, ids: Uint32Array, snapshot?: Snapshot): Promise<void>;
+
   sizes(): Promise<StateSizes>;
   close(): Promise<void>;
 }

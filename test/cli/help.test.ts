@@ -5,10 +5,11 @@ import { join, resolve } from "node:path";
 import type { ArgsDef } from "citty";
 import type { Command } from "../../src/cli/command.ts";
 import { exit } from "../../src/cli/exit.ts";
+import { SqliteStore } from "../../src/state/sqlite-store.ts";
 
 const root = resolve(import.meta.dir, "../..");
 const main = join(root, "src/main.ts");
-const names = ["serve", "bench", "aggregate", "smoke", "print-cmd"];
+const names = ["serve", "bench", "aggregate", "sessions", "smoke", "print-cmd"];
 
 const commandOf = async (name: string): Promise<Command> =>
   (await import(join(root, "commands", `${name}.ts`))).default;
@@ -16,9 +17,11 @@ const commands = await Promise.all(names.map(commandOf));
 
 /** A folder with the reports that examples name. */
 const cwd = fs.mkdtempSync(join(tmpdir(), "kakeya-examples-"));
-beforeAll(() => {
+beforeAll(async () => {
   const report = join(root, "test/report/data/bench_session_4h_1780332893.json");
   fs.mkdirSync(join(cwd, "results"));
+  await using store = await SqliteStore.open({ dir: join(cwd, "kakeya-state"), sync: "normal" });
+  await store.create({ id: "example", label: "", eosTokenIds: [], facts: {} });
   for (const name of ["results/bench.json", "before.json", "after.json"]) fs.copyFileSync(report, join(cwd, name));
 });
 afterAll(() => fs.rmSync(cwd, { recursive: true, force: true }));

@@ -73,6 +73,26 @@ describe.each([
     await store.close();
   });
 
+  test("counts what was replayed, and knows what the ids are computed with from then on", async () => {
+    using scratch = scratchDir();
+    const store = await opened(scratch.path);
+    const lease = await store.create(newSession("a"));
+    await store.restored(lease, 30);
+    await store.restored(lease, 12, { ...facts, window: 128 });
+    expect(await store.find("a")).toMatchObject({ replayed: 42, facts: { ...facts, window: 128 } });
+    await store.close();
+  });
+
+  test("knows which sessions have been inactive", async () => {
+    using scratch = scratchDir();
+    const store = await opened(scratch.path);
+    await store.create(newSession("a"));
+    const activeMs = (await store.find("a"))?.activeMs ?? 0;
+    expect(await store.inactiveSince(activeMs)).toEqual([]);
+    expect(await store.inactiveSince(activeMs + 1)).toEqual(["a"]);
+    await store.close();
+  });
+
   test("loads the newest good snapshot that is not beyond what was asked for", async () => {
     using scratch = scratchDir();
     const store = await opened(scratch.path);

@@ -1,0 +1,105 @@
+import { type CommandDef, defineCommand } from "citty";
+import { type Command, command } from "../src/cli/command.ts";
+import { exit, UsageError } from "../src/cli/exit.ts";
+import { print, say } from "../src/cli/output.ts";
+
+const state = {
+  type: "string",
+  description: "The folder of serve --state",
+  valueHint: "dir",
+  required: true,
+} as const;
+const id = { type: "positional", description: "The session's id, as sessions list prints it", required: true } as const;
+
+const list = command({
+  name: "list",
+  description: "List the sessions of a state folder, the most recently active first.",
+  args: { state, json: { type: "boolean", description: "Print JSON instead of a table", default: false } },
+  examples: [],
+  async run({ args }) {
+    const { SqliteStore } = await import("../src/state/sqlite-store.ts");
+    const { sessionTable, sessionJson } = await import("../src/state/table.ts");
+    await using store = await SqliteStore.toRead(args.state);
+    const sessions = await store.list();
+    print(args.json ? sessionJson(sessions) : sessionTable(sessions));
+    return exit.done;
+  },
+});
+
+const exportOne = command({
+  name: "export",
+  description: "Write a session to one file, which another machine with the same model continues, bit for bit.",
+  args: {
+    id,
+    file: { type: "positional", description: "The file to write", required: true },
+    state,
+    force: { type: "boolean", description: "Replace a file that is no exported session", default: false },
+  },
+  examples: [],
+  async run({ args }) {
+    const { destination } = await import("../src/files/destination.ts");
+    const { SqliteStore } = await import("../src/state/sqlite-store.ts");
+    const { exportSession, isSessionFile } = await import("../src/state/session-file.ts");
+    const to = destination(args.file, { inputs: [], isOurs: isSessionFile, force: args.force });
+    await using store = await SqliteStore.toRead(args.state);
+    if (to.kind !== "file") throw new UsageError(`name a file to write, not ${args.file}`);
+    const session = await exportSession(store, args.id, to.path);
+    say(`exported ${session.tokens} tokens to ${args.file}; whoever has the file can read and continue the session`);
+    return exit.done;
+  },
+});
+
+const importOne = command({
+  name: "import",
+  description: "Take in a session that was exported; a server that runs on the folder finds it, too.",
+  args: {
+    file: { type: "positional", description: "An exported session", required: true },
+    state,
+    "new-id": { type: "boolean", description: "Give it an id of its own instead of the one it had", default: false },
+  },
+  examples: [],
+  async run({ args }) {
+    const { SqliteStore } = await import("../src/state/sqlite-store.ts");
+    const { importSession } = await import("../src/state/session-file.ts");
+    const { newSessionId } = await import("../src/session/session-id.ts");
+    await using store = await SqliteStore.toImport(args.state);
+    const session = await importSession(store, args.file, args["new-id"] ? newSessionId() : undefined);
+    print(session.id);
+    return exit.done;
+  },
+});
+
+const remove = command({
+  name: "remove",
+  description: "Remove a session with all that is kept of it; the folder must not be in use by a server.",
+  args: { id, state },
+  examples: [],
+  async run({ args }) {
+    const { StateError } = await import("../src/state/errors.ts");
+    const { SqliteStore } = await import("../src/state/sqlite-store.ts");
+    await using store = await SqliteStore.open({ dir: args.state, sync: "full" });
+    if (!(await store.remove(args.id))) {
+      throw new StateError("not-found", `there is no session "${args.id}" in ${args.state}; see sessions list`);
+    }
+    return exit.done;
+  },
+});
+
+const sessions: Command = {
+  definition: defineCommand({
+    meta: { name: "sessions", description: "List, export, import and remove the sessions of a state folder." },
+    subCommands: {
+      list: list.definition,
+      export: exportOne.definition,
+      import: importOne.definition,
+      remove: remove.definition,
+    },
+  }) as CommandDef,
+  examples: [
+    "sessions list --state kakeya-state",
+    "sessions export example example.session --state kakeya-state",
+    "sessions import example.session --new-id --state kakeya-state",
+    "sessions remove example --state kakeya-state",
+  ],
+};
+export default sessions;
