@@ -15,7 +15,7 @@ import { cacheRoot } from "../src/cache/folder.ts";
 import { readConfig } from "../src/checkpoint/config.ts";
 import { resolveModel } from "../src/checkpoint/resolve.ts";
 import { openCheckpoint } from "../src/checkpoint/safetensors.ts";
-import { type EngineInfo, type EngineOptions, greedy } from "../src/engine/engine.ts";
+import { type Engine, type EngineInfo, type EngineOptions, greedy, type SequenceId } from "../src/engine/engine.ts";
 import { loadEngine } from "../src/engine/load.ts";
 import { openEngine } from "../src/engine/open.ts";
 import { type EngineFile, ensureEngineFile } from "../src/graph/engine-file.ts";
@@ -116,9 +116,10 @@ function dropFromPageCache(files: readonly string[]): void {
 /** Of a process that opens an engine, fills a session's window and decodes, and does nothing else. */
 async function resident(options: EngineOptions): Promise<Partial<Measured>> {
   const [engine, loadS] = await timed(() => openEngine(options));
-  const slab = await engine.createSlab();
-  await engine.append(slab, words(engine.info.window + prefillTokens, engine.info));
-  for (let i = 0; i < decodeSteps; i++) await engine.decode([{ slab, sampling: greedy }]);
+  const sequence = await engine.create();
+  await engine.append(sequence, words(engine.info.window + prefillTokens, engine.info));
+  const step = stepper(engine, sequence);
+  for (let i = 0; i < decodeSteps; i++) await step();
   const residentBytes = process.memoryUsage.rss();
   await engine.close();
   return { info: engine.info, loadS, residentBytes };
@@ -126,27 +127,51 @@ async function resident(options: EngineOptions): Promise<Partial<Measured>> {
 
 async function served(options: EngineOptions): Promise<Partial<Measured>> {
   const engine = await openEngine(options);
-  const slab = await engine.createSlab();
-  await engine.append(slab, words(engine.info.window + 64, engine.info)); // a full window
-  const [, prefillS] = await timed(() => engine.append(slab, words(prefillTokens, engine.info)));
-  const decodeMs = medianMs(await times(() => engine.decode([{ slab, sampling: greedy }])));
+  const sequence = await engine.create();
+  await engine.append(sequence, words(engine.info.window + 64, engine.info)); // a full window
+  const [, prefillS] = await timed(() => engine.append(sequence, words(prefillTokens, engine.info)));
+  const decodeMs = medianMs(await times(stepper(engine, sequence, 2)));
   await engine.close();
   return { prefillTokensPerS: prefillTokens / prefillS, decodeMs };
 }
 
 /** Decode steps, runs of their linear layers alone and of all their matrix products, by turns in one process. */
 async function share(options: EngineOptions): Promise<Partial<Measured>> {
-  const { core, info } = await loadEngine(options, () => {});
-  const slab = core.createSlab();
-  await core.append(slab, words(info.window + 64, info));
-  const step = () => core.decode([{ slab, sampling: greedy }]);
-  const sides = [step, await products(options, info.window, false), await products(options, info.window, true)];
+  const core = await loadEngine(options, () => {});
+  const { window } = core.info;
+  const sequence = await core.create();
+  await core.append(sequence, words(window + 64, core.info));
+  const sides = [
+    stepper(core, sequence),
+    await products(options, window, false),
+    await products(options, window, true),
+  ];
   const seconds: number[][] = sides.map(() => []);
   for (let turn = 0; turn < turns; turn++) {
     for (const [i, side] of sides.entries()) seconds[i]?.push(...(await times(side, 1 / turns)));
   }
   const [decodeMsInWorker, linearMs, productsMs] = seconds.map(medianMs);
   return { decodeMsInWorker, linearMs, productsMs } as Partial<Measured>;
+}
+
+/** Waits for the next step of an endless generation that may run `ahead` steps more than were waited for. */
+function stepper(engine: Engine, sequence: SequenceId, ahead = 1): () => Promise<void> {
+  let unread = 0;
+  let wake = () => {};
+  const { allow } = engine.generate(sequence, { sampling: greedy, maxTokens: 2 ** 32, eosTokenIds: [] }, () => {
+    unread++;
+    wake();
+  });
+  allow(ahead - 1);
+  return async () => {
+    allow(1);
+    while (unread === 0) {
+      await new Promise<void>((resolve) => {
+        wake = resolve;
+      });
+    }
+    unread--;
+  };
 }
 
 /** Runs the linear layers, or all matrix products, of one token's step, and nothing else. */

@@ -31,7 +31,7 @@ if (!Number.isSafeInteger(goal) || goal < 1000)
 const model = embeddedModelDir();
 const tokenizer = loadTokenizer(model);
 const engine = await openEngine({ quantization: values.quant as Quantization, sink: 4, window: 64, capacity: 1 });
-const slab = await engine.createSlab();
+const sequence = await engine.create();
 const expected = trainedAnswers(join(model, "corpus.jsonl"));
 const questions = builtInWorkload.messages.map((text) => ({
   ids: tokenizer.encode(promptText("raw", text, "none")),
@@ -55,13 +55,13 @@ while (tokens < goal) {
   const start = performance.now();
   let right = 0;
   for (const { ids, answer } of questions) {
-    await engine.append(slab, ids);
+    await engine.append(sequence, ids);
     const generated = await answerOf();
     tokens += ids.length + generated.length;
     if (tokenizer.decode(generated).trim() === answer) right++;
   }
   const seconds = (performance.now() - start) / 1000;
-  const state = await engine.state(slab);
+  const state = await engine.state(sequence);
   const full = Math.min(tokens, engine.info.sink + engine.info.window);
   const sound =
     state.position === tokens &&
@@ -131,12 +131,10 @@ process.exit(wrongCounts > 0 || share(last) < share(first) ? 1 : 0);
 
 async function answerOf(): Promise<number[]> {
   const ids: number[] = [];
-  while (ids.length < maxAnswerTokens) {
-    const [next] = await engine.decode([{ slab, sampling: greedy }]);
-    if (!next) throw new Error("the engine answered with nothing");
-    ids.push(next.tokenId);
-    if (engine.info.eosTokenIds.includes(next.tokenId)) break;
-  }
+  const request = { sampling: greedy, maxTokens: maxAnswerTokens, eosTokenIds: engine.info.eosTokenIds };
+  const generation = engine.generate(sequence, request, ({ tokenIds }) => ids.push(...tokenIds));
+  generation.allow(maxAnswerTokens);
+  await generation.ended;
   return ids;
 }
 

@@ -2,13 +2,15 @@ import type { ModelConfig } from "../checkpoint/config.ts";
 import { ModelError } from "../checkpoint/model-error.ts";
 import { logitsOutput, slabNames } from "../graph/graph.ts";
 import { block } from "../kv/geometry.ts";
-import type { SlabMemory } from "../kv/slab.ts";
+import type { ChunkRows } from "../kv/slab.ts";
+import type { SlabMemory } from "../kv/slab-memory.ts";
 import { InferenceSession, Tensor } from "../ort/index.ts";
 import { OutputCopies } from "../ort/output-copies.ts";
 import { sessionOptions } from "../ort/session-options.ts";
+import type { Wanted } from "./backend.ts";
 import type { Embedding } from "./embedding.ts";
-import { givesSameBits } from "./exactness.ts";
-import { type Chunk, NewRowMemory, type NewRows, StepOperands } from "./step-operands.ts";
+import { type RowMultiple, stepSize } from "./row-rule.ts";
+import { type Chunk, NewRowMemory, StepOperands } from "./step-operands.ts";
 
 /** The model computes no numbers: its weights, or the engine file that holds them, are damaged. */
 export class NotFinite extends ModelError {
@@ -20,27 +22,24 @@ export class NotFinite extends ModelError {
   }
 }
 
+/** What a step computed of each of its chunks; valid until the next step. */
 export interface StepResult {
-  rows: NewRows;
-  /** The argmax of each slab's logits, where they were wanted. */
-  best: number[];
+  rows(i: number): Omit<ChunkRows, "count">;
+  /** [vocab] after token t of chunk i, where it was wanted, and its argmax. */
+  logits(i: number, t: number): Float32Array;
+  best(i: number, t: number): number;
 }
 
-/** Runs the graph over the slabs. Knows tensors; knows nothing of sessions. */
+/** Runs the graph over slabs. Knows tensors; knows nothing of sequences. */
 export class Decoder {
   readonly #operands = new Map<string, StepOperands>();
   readonly #slabs = new Map<string, Record<string, Tensor>>();
   readonly #copies = new OutputCopies();
   readonly #newRows: NewRowMemory;
-  /** [capacity + 1, vocab]: the last logits of the slab at each place, and room for a repeated row behind the last. */
-  readonly #logits: Float32Array;
-  /**
-   * Linear layers are given a multiple of so many rows. MatMulNBits takes rows in pairs; one that is left over goes
-   * through another kernel, which gives other bits with blocks of 64 and 128 and, on some processors, with 4 bits.
-   * There the last token is run twice, and the second result is thrown away.
-   */
-  #rowMultiple: 1 | 2 = 1;
-  #exact = false;
+  /** Where steps' logits go, [rows, vocab]; as large as the largest step needed. */
+  #logits = new Float32Array(0);
+  /** Steps run a multiple of so many rows. */
+  rowMultiple: RowMultiple = 1;
 
   private constructor(
     private readonly session: InferenceSession,
@@ -48,8 +47,7 @@ export class Decoder {
     private readonly memory: SlabMemory,
     private readonly embedding: Embedding,
   ) {
-    this.#logits = new Float32Array((memory.capacity + 1) * config.vocabSize);
-    this.#newRows = new NewRowMemory(config, Math.max(block, 2 * memory.capacity));
+    this.#newRows = new NewRowMemory(config, Math.ceil(Math.max(block, memory.capacity) / block) * block);
   }
 
   static async load(
@@ -60,65 +58,43 @@ export class Decoder {
     embedding: Embedding,
   ): Promise<Decoder> {
     const session = await InferenceSession.create(modelPath, sessionOptions(threads));
-    const decoder = new Decoder(session, config, memory, embedding);
-    decoder.#exact = await givesSameBits(decoder, memory);
-    if (!decoder.#exact) {
-      decoder.#rowMultiple = 2;
-      decoder.#exact = await givesSameBits(decoder, memory);
-    }
-    if (!decoder.logitsOf(0).every(Number.isFinite)) throw new NotFinite(modelPath);
-    return decoder;
+    return new Decoder(session, config, memory, embedding);
   }
 
-  /** Whether steps gave the same bits however they were cut, when the model was loaded. */
-  get exact(): boolean {
-    return this.#exact;
+  /** The most rows one step may have: tokens of all its chunks, each counted as long as the longest. */
+  get mostRows(): number {
+    return this.#newRows.tokens;
   }
 
-  /**
-   * One step for the slabs at the places `first`, `first` + 1, ...: `chunks` all have the same number of tokens. With
-   * `wantLogits`, each slab's row of logits then holds those of its last token, and the answer has their argmax.
-   */
-  async step(first: number, chunks: Chunk[], wantLogits: boolean): Promise<StepResult> {
-    const n = chunks.length;
-    const asked = chunks[0]?.tokenIds.length ?? 0;
-    const tokens = (n * asked) % this.#rowMultiple === 0 ? asked : asked + 1;
+  /** One step for the slabs at the places `first`, `first` + 1, ..., each with a chunk of its own. */
+  async step(first: number, chunks: readonly Chunk[], wanted: Wanted): Promise<StepResult> {
+    const longest = Math.max(...chunks.map(({ tokenIds }) => tokenIds.length));
+    const { n, tokens } = stepSize(chunks.length, longest, this.memory.capacity, this.rowMultiple);
+    const from = Math.min(first, this.memory.capacity - n);
+    const skipped = first - from;
     const operands = cached(this.#operands, `${n},${tokens}`, Infinity, () => this.#makeOperands(n, tokens));
     // Any run of places may be asked for in time, a square of the capacity in all.
-    const slabs = cached(this.#slabs, `${first},${n}`, 2 * this.memory.capacity, () => this.#slabTensors(first, n));
-    chunks.forEach((chunk, i) => {
-      operands.fill(i, chunk, this.embedding);
-    });
-    const rows = wantLogits ? Math.ceil(n / this.#rowMultiple) * this.#rowMultiple : 0;
-    const lastRows = BigInt64Array.from({ length: rows }, (_, i) => BigInt(Math.min(i, n - 1) * tokens + asked - 1));
-    const feeds = { ...slabs, ...operands.feeds, last: new Tensor("int64", lastRows, [rows]) };
-    if (!wantLogits) {
-      await this.#run(feeds, operands.fetches);
-      return { rows: operands.rows, best: [] };
+    const slabs = cached(this.#slabs, `${from},${n}`, 2 * this.memory.capacity, () => this.#slabTensors(from, n));
+    for (let i = 0; i < n; i++) {
+      // Slabs that are there to make up the rows run another's chunk, and nobody looks at the result.
+      const chunk = chunks[i - skipped] ?? chunks[0];
+      if (chunk) operands.fill(i, chunk, this.embedding);
     }
+    const starts: number[] = [];
+    const rows: number[] = [];
+    for (const [i, { tokenIds }] of chunks.entries()) {
+      starts.push(rows.length);
+      const row = (i + skipped) * tokens;
+      for (let t = wanted === "all" ? 0 : tokenIds.length - 1; t < tokenIds.length; t++) rows.push(row + t);
+    }
+    const { best, logits } = await this.#run({ ...slabs, ...operands.feeds }, operands, wanted === "none" ? [] : rows);
+    const rowOf = (i: number, t: number) => (starts[i] ?? 0) + (wanted === "all" ? t : 0);
     const vocab = this.config.vocabSize;
-    const logits = this.#logits.subarray(first * vocab, (first + rows) * vocab);
-    const displaced = logits.slice(n * vocab);
-    const best = new BigInt64Array(rows);
-    await this.#run(feeds, {
-      ...operands.fetches,
-      [logitsOutput]: new Tensor("float32", logits, [rows, vocab]),
-      best: new Tensor("int64", best, [rows]),
-    });
-    logits.set(displaced, n * vocab);
-    return { rows: operands.rows, best: Array.from(best.subarray(0, n), Number) };
-  }
-
-  /** The last logits of the slab at `place`, [vocab]; valid until its next step. */
-  logitsOf(place: number): Float32Array {
-    return this.#logits.subarray(place * this.config.vocabSize, (place + 1) * this.config.vocabSize);
-  }
-
-  /** Exchanges what two places hold besides their slabs. */
-  swap(a: number, b: number): void {
-    const held = this.logitsOf(a).slice();
-    this.logitsOf(a).set(this.logitsOf(b));
-    this.logitsOf(b).set(held);
+    return {
+      rows: (i) => ({ ...operands.rows, index: i + skipped }),
+      logits: (i, t) => logits.subarray(rowOf(i, t) * vocab, (rowOf(i, t) + 1) * vocab),
+      best: (i, t) => Number(best[rowOf(i, t)]),
+    };
   }
 
   async close(): Promise<void> {
@@ -126,15 +102,36 @@ export class Decoder {
     this.embedding.close();
   }
 
-  async #run(feeds: Record<string, Tensor>, fetches: Record<string, Tensor>): Promise<void> {
-    await this.session.run(feeds, fetches);
+  /** Runs the graph, with the logits of `wantedRows`. The head has as many rows as the rule asks for, too. */
+  async #run(
+    feeds: Record<string, Tensor>,
+    operands: StepOperands,
+    wantedRows: number[],
+  ): Promise<{ best: BigInt64Array; logits: Float32Array }> {
+    const rows = Math.ceil(wantedRows.length / this.rowMultiple) * this.rowMultiple;
+    const last = BigInt64Array.from({ length: rows }, (_, i) => BigInt(wantedRows[i] ?? wantedRows.at(-1) ?? 0));
+    const best = new BigInt64Array(rows);
+    const logits = this.#logitsOf(rows);
+    const fetches = { ...operands.fetches };
+    if (rows > 0) {
+      fetches[logitsOutput] = new Tensor("float32", logits, [rows, this.config.vocabSize]);
+      fetches.best = new Tensor("int64", best, [rows]);
+    }
+    await this.session.run({ ...feeds, last: new Tensor("int64", last, [rows]) }, fetches);
     let bytes = 0;
     for (const { data } of Object.values(fetches)) if (ArrayBuffer.isView(data)) bytes += data.byteLength;
     this.#copies.count(bytes);
+    return { best, logits };
   }
 
   #makeOperands(n: number, tokens: number): StepOperands {
-    return new StepOperands(this.config, this.memory, this.#newRows, n, tokens);
+    return new StepOperands(this.config, this.memory.geometry, this.#newRows, n, tokens);
+  }
+
+  #logitsOf(rows: number): Float32Array {
+    const size = rows * this.config.vocabSize;
+    if (this.#logits.length < size) this.#logits = new Float32Array(size);
+    return this.#logits.subarray(0, size);
   }
 
   /** The rings and current blocks of n places, as views of the slabs' memory. */
@@ -145,14 +142,16 @@ export class Decoder {
       const size = kvHeads * rows * headDim;
       return new Tensor("float32", all.subarray(first * size, (first + n) * size), [n, kvHeads, rows, headDim]);
     };
-    const name = (part: "k" | "v", layers: SlabMemory["keys"]) => {
-      layers.forEach(({ ring, current }, layer) => {
-        feeds[slabNames(part, layer).ring] = view(ring, this.memory.geometry.ringRows);
-        feeds[slabNames(part, layer).current] = view(current, block);
-      });
-    };
-    name("k", this.memory.keys);
-    name("v", this.memory.values);
+    for (const [layer, { key, value }] of this.memory.layers.entries()) {
+      for (const [part, { ring, current }] of [
+        ["k", key],
+        ["v", value],
+      ] as const) {
+        const names = slabNames(part, layer);
+        feeds[names.ring] = view(ring, this.memory.geometry.ringRows);
+        feeds[names.current] = view(current, block);
+      }
+    }
     return feeds;
   }
 }

@@ -1,16 +1,17 @@
 /**
- * The engine as the rest of kakeya sees it: sessions' slabs and tokens, never tensors.
+ * The engine as the rest of kakeya sees it: sequences and tokens, never tensors.
  *
- * A slab is one session's key/value cache of fixed size. Every method that changes a slab answers with
- * what the slab holds afterwards, counted from its rows, so that the caller can check it (INV-1, INV-2).
+ * A sequence is all that the engine holds of one session; its key/value cache has a fixed size. Every method that
+ * changes a sequence answers with what it holds afterwards, counted from its rows, so that the caller can check it
+ * (INV-1, INV-2).
  */
 
 import type { Quantization } from "../graph/plan.ts";
 
 export type { Quantization };
 
-/** Handle of a slab inside one engine; never reused within an engine's life. */
-export type SlabId = number;
+/** Handle of a sequence inside one engine; never reused within an engine's life. */
+export type SequenceId = number;
 
 export interface EngineInfo {
   /** The name the model was asked for by: a directory's base name or a Hugging Face id. */
@@ -24,23 +25,25 @@ export interface EngineInfo {
   window: number;
   block: number;
   quantization: Quantization;
-  /** Whether the loaded kernels gave the same bits for one row and many (checked at load). */
+  /** Whether the loaded kernels gave the same bits however a history was cut (checked at load). */
   exact: boolean;
+  /** Steps run a multiple of so many rows, because the kernels then give the same bits for any number of them. */
+  rowMultiple: number;
   /** Live bytes one cached token takes: layers * kvHeads * headDim * bytesPerElement * 2. */
   kvBytesPerToken: number;
-  /** Bytes one slab allocates, whatever its session's length. */
+  /** Bytes that one sequence's cache takes, however long its history. */
   kvSlabBytes: number;
   /** From generation_config.json and tokenizer_config.json. */
   eosTokenIds: number[];
   /** What is odd about the model or the options; it runs all the same. */
   warnings: readonly string[];
-  /** Slabs that can exist at once. */
+  /** Sequences that can exist at once. */
   capacity: number;
   threads: number;
 }
 
-/** What a slab holds, counted from its rows. */
-export interface SlabState {
+/** What a sequence holds, counted from its rows. */
+export interface SequenceState {
   /** Tokens ever cached = position of the next token. */
   position: number;
   /** The smallest and largest number of live rows any layer holds. INV-1: both equal min(position, sink + window). */
@@ -48,7 +51,7 @@ export interface SlabState {
   maxRows: number;
   /** Live bytes, summed over the layers' rows. */
   liveBytes: number;
-  /** Every token the engine ever ran for this slab. */
+  /** Every token the engine ever ran for this sequence and kept. */
   computedTokens: number;
   /** Whether its last logits are finite numbers; if not, no id can be chosen from them. */
   finite: boolean;
@@ -66,36 +69,94 @@ export interface Sampling {
 
 export const greedy: Sampling = { temperature: 0, topK: 0, topP: 1, seed: 0n };
 
-export interface DecodeRequest {
-  slab: SlabId;
+export interface GenerateRequest {
   sampling: Sampling;
+  /** At least 1. */
+  maxTokens: number;
+  /** The generation ends with the first of these; it is part of the history. */
+  eosTokenIds: readonly number[];
 }
 
-export interface Decoded {
-  /** The id chosen from the slab's last logits; it is cached when this arrives. */
-  tokenId: number;
-  state: SlabState;
+/** What one step added to a sequence: it is cached when this arrives. */
+export interface Step {
+  tokenIds: readonly number[];
+  state: SequenceState;
 }
 
-/** Thrown by every call in flight, and by calls on its slabs afterwards, when the engine's worker died. */
+export type EndReason = "max-tokens" | "eos" | "stopped";
+
+/** A generation under way. It runs only the steps it is allowed, so that it never gets far ahead of its reader. */
+export interface Generation {
+  /** Lets it run so many more steps. */
+  allow(steps: number): void;
+  /** Ends it before its next step; a step that has begun is finished, and told. */
+  stop(): void;
+  /** Settles after the last step was told; rejects when a step failed. */
+  readonly ended: Promise<EndReason>;
+}
+
+/** What makes the same sequence elsewhere, to the bit. */
+export interface SavedSequence {
+  facts: SavedFacts;
+  /** The live rows, the sinks' original keys and the last logits, float32, little endian. */
+  body: Uint8Array;
+}
+
+/** What a saved sequence was computed by and with; it can be loaded where all of it but the counts is the same. */
+export interface SavedFacts {
+  /** Of the layout of `body`. */
+  format: number;
+  /** SHA-256 (hex) over the weights' bytes, the configuration and the quantization. */
+  fingerprint: string;
+  device: string;
+  rowMultiple: number;
+  sink: number;
+  window: number;
+  block: number;
+  position: number;
+  computedTokens: number;
+  /** By how much the sinks' keys are rotated. */
+  shift: number;
+  /** The argmax of the last logits; -1 when there are none. */
+  best: number;
+}
+
+/** A saved sequence was computed by something else, so its bits would not go on as they were. */
+export class ForeignSequence extends Error {
+  override name = "ForeignSequence";
+}
+
+/** Thrown by every call in flight, and by all later ones, when the engine's worker died. */
 export class EngineCrashed extends Error {
   override name = "EngineCrashed";
 }
 
 export interface Engine {
   readonly info: EngineInfo;
-  createSlab(): Promise<SlabId>;
-  freeSlab(slab: SlabId): Promise<void>;
-  /** Runs `tokenIds` (all < vocabSize, at least one) through the model; resolves when they are cached. */
-  append(slab: SlabId, tokenIds: Uint32Array): Promise<SlabState>;
+  /** An empty sequence. Rejects with RangeError when `capacity` of them exist. */
+  create(): Promise<SequenceId>;
+  /** Ends what runs on the sequence, and gives its place back. */
+  free(sequence: SequenceId): Promise<void>;
   /**
-   * One decode step for several different slabs at once: picks each one's next id from its last logits, runs
-   * it, and answers when all are cached, in the order asked. Needs at least one token in each slab.
+   * Runs `tokenIds` (all < vocabSize, at least one) through the model; resolves when they are cached. Long ones are cut
+   * into chunks, and chunks of several sequences take turns. A generation needs the last one's logits.
    */
-  decode(requests: DecodeRequest[]): Promise<Decoded[]>;
-  state(slab: SlabId): Promise<SlabState>;
-  /** Test hook of INV-1: overwrites one live row of one layer in place. */
-  corrupt(slab: SlabId): Promise<void>;
+  append(sequence: SequenceId, tokenIds: Uint32Array, logits?: "last" | "none"): Promise<SequenceState>;
+  /**
+   * Lets the model continue a sequence that has logits: in each step the next id is chosen from the last logits and run.
+   * All generations that may run a step share it. `onStep` is told each step, in order.
+   */
+  generate(sequence: SequenceId, request: GenerateRequest, onStep: (step: Step) => void): Generation;
+  /** Counts the sequence's rows anew from memory. */
+  state(sequence: SequenceId): Promise<SequenceState>;
+  /** What `load` makes the same sequence of, here or in another engine with the same facts. */
+  save(sequence: SequenceId): Promise<SavedSequence>;
+  /** Rejects with ForeignSequence when it was computed by something else, and RangeError when it is damaged. */
+  load(saved: SavedSequence): Promise<SequenceId>;
+  /** A copy that goes its own way. */
+  fork(sequence: SequenceId): Promise<SequenceId>;
+  /** Test hook of INV-1: makes one live row of one layer look empty. */
+  corrupt(sequence: SequenceId): Promise<void>;
   close(): Promise<void>;
 }
 

@@ -11,24 +11,34 @@ import { readWindowAdvice, windowWarning } from "../checkpoint/window-advice.ts"
 import { ensureEngineFile } from "../graph/engine-file.ts";
 import { weightFileName } from "../graph/graph.ts";
 import { block, geometry } from "../kv/geometry.ts";
-import { SlabMemory } from "../kv/slab.ts";
 import { slabBytes } from "../kv/slab-bytes.ts";
+import { SlabMemory } from "../kv/slab-memory.ts";
 import { EngineCore } from "./core.ts";
-import { Decoder } from "./decoder.ts";
+import { CpuBackend } from "./cpu-backend.ts";
+import { Decoder, NotFinite } from "./decoder.ts";
 import { Embedding } from "./embedding.ts";
-import type { EngineInfo } from "./engine.ts";
+import type { EngineInfo, EngineOptions } from "./engine.ts";
 import { type MachineMemory, requireMemory } from "./memory-need.ts";
 import type { LoadOptions } from "./messages.ts";
 import { pageOut } from "./page-out.ts";
+import { settleRowRule } from "./row-rule.ts";
 
 /** Weight files below this run faster on one thread than on several: a step is over before the others wake up. */
 const singleThreadBytes = 32 * 2 ** 20;
 
+type OnProgress = NonNullable<EngineOptions["onProgress"]>;
+
+/** The engine as its worker runs it. */
+export async function loadEngine(options: LoadOptions, onProgress: OnProgress): Promise<EngineCore> {
+  const { backend, info } = await loadBackend(options, onProgress);
+  return new EngineCore(backend, info);
+}
+
 /** Resolves the model, builds its engine file if there is none yet, and loads it with all slabs allocated. */
-export async function loadEngine(
+export async function loadBackend(
   options: LoadOptions,
-  onProgress: (progress: { doneBytes: number; totalBytes: number }) => void,
-): Promise<{ core: EngineCore; info: EngineInfo }> {
+  onProgress: OnProgress,
+): Promise<{ backend: CpuBackend; info: EngineInfo }> {
   const { dir, modelId } = resolveModel(options.model, process.env);
   const window = options.window ?? readWindowAdvice(dir).default;
   const slabGeometry = geometry(options.sink, window);
@@ -52,6 +62,9 @@ export async function loadEngine(
   const threads = options.threads ?? (small ? 1 : availableParallelism());
   const embedding = new Embedding(checkpoint, config.hiddenSize);
   const decoder = await Decoder.load(file.modelPath, threads, config, memory, embedding);
+  const backend = new CpuBackend(memory, decoder, config.vocabSize, file.fingerprint);
+  const { exact, finite } = await settleRowRule(backend, decoder);
+  if (!finite) throw new NotFinite(file.modelPath);
   // ONNX Runtime repacked the weights and won't read most of the file again; and what a first start unpacked from the
   // executable, 50 MB, is not needed again either. Both stay resident until somebody says so.
   pageOut(join(file.dir, weightFileName));
@@ -65,7 +78,8 @@ export async function loadEngine(
     window,
     block,
     quantization: options.quantization,
-    exact: decoder.exact,
+    exact,
+    rowMultiple: decoder.rowMultiple,
     kvBytesPerToken: memory.bytesPerToken,
     kvSlabBytes: memory.slabBytes,
     eosTokenIds: eos.ids,
@@ -73,7 +87,7 @@ export async function loadEngine(
     capacity: options.capacity,
     threads,
   };
-  return { core: new EngineCore(memory, decoder, config.vocabSize), info };
+  return { backend, info };
 }
 
 function machineMemory(): MachineMemory {

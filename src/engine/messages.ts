@@ -1,17 +1,30 @@
-import type { Engine, EngineInfo, EngineOptions } from "./engine.ts";
+import type { Engine, EngineInfo, EngineOptions, GenerateRequest, SequenceId, Step } from "./engine.ts";
 
-/** The engine's methods that its worker carries out. */
-export type Method = "createSlab" | "freeSlab" | "append" | "decode" | "state" | "corrupt" | "close";
+/** The engine's methods that its worker carries out and answers. */
+export type Method = Exclude<keyof Engine, "info" | "generate">;
 
 export type Call = { [M in Method]: { method: M; args: Parameters<Engine[M]> } }[Method];
 
 export type LoadOptions = Omit<EngineOptions, "onProgress">;
 
-export type ToWorker = { kind: "load"; options: LoadOptions } | { kind: "call"; id: number; call: Call };
+export type ToWorker =
+  | { kind: "open"; options: LoadOptions }
+  | { kind: "call"; id: number; call: Call }
+  | { kind: "generate"; id: number; sequence: SequenceId; request: GenerateRequest }
+  | { kind: "allow"; id: number; steps: number }
+  | { kind: "stop"; id: number };
 
 export type FromWorker =
   | { kind: "progress"; doneBytes: number; totalBytes: number }
   | { kind: "loaded"; info: EngineInfo }
   | { kind: "failed"; error: string }
+  /** What one step added to the sequences of the generations `id`. */
+  | { kind: "steps"; steps: { id: number; step: Step }[] }
   | { kind: "answer"; id: number; value: unknown }
-  | { kind: "refused"; id: number; error: string };
+  | { kind: "refused"; id: number; error: Refusal };
+
+/** An error as it crosses the worker's border. */
+export interface Refusal {
+  name: string;
+  message: string;
+}

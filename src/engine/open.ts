@@ -1,9 +1,19 @@
-import { type Engine, EngineCrashed, type EngineInfo, type EngineOptions } from "./engine.ts";
-import type { Call, FromWorker, ToWorker } from "./messages.ts";
+import {
+  type EndReason,
+  type Engine,
+  EngineCrashed,
+  type EngineInfo,
+  type EngineOptions,
+  ForeignSequence,
+  type Step,
+} from "./engine.ts";
+import type { Call, FromWorker, Refusal, ToWorker } from "./messages.ts";
 
 interface Pending {
   resolve: (value: never) => void;
   reject: (error: Error) => void;
+  /** Of a generation. */
+  onStep?: (step: Step) => void;
 }
 
 /**
@@ -21,7 +31,7 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
       else if (data.kind === "failed") reject(new Error(data.error));
     };
     worker.onerror = (event) => reject(new EngineCrashed(`the engine's worker failed to start: ${event.message}`));
-    post(worker, { kind: "load", options: load });
+    post(worker, { kind: "open", options: load });
   });
   return new WorkerEngine(worker, info);
 }
@@ -41,12 +51,25 @@ class WorkerEngine implements Engine {
     worker.addEventListener("close", () => this.#end(new EngineCrashed("the engine's worker ended unexpectedly")));
   }
 
-  createSlab: Engine["createSlab"] = () => this.#call({ method: "createSlab", args: [] });
-  freeSlab: Engine["freeSlab"] = (slab) => this.#call({ method: "freeSlab", args: [slab] });
-  append: Engine["append"] = (slab, tokenIds) => this.#call({ method: "append", args: [slab, tokenIds] });
-  decode: Engine["decode"] = (requests) => this.#call({ method: "decode", args: [requests] });
-  state: Engine["state"] = (slab) => this.#call({ method: "state", args: [slab] });
-  corrupt: Engine["corrupt"] = (slab) => this.#call({ method: "corrupt", args: [slab] });
+  create: Engine["create"] = (...args) => this.#call({ method: "create", args });
+  free: Engine["free"] = (...args) => this.#call({ method: "free", args });
+  append: Engine["append"] = (...args) => this.#call({ method: "append", args });
+  state: Engine["state"] = (...args) => this.#call({ method: "state", args });
+  save: Engine["save"] = (...args) => this.#call({ method: "save", args });
+  load: Engine["load"] = (...args) => this.#call({ method: "load", args });
+  fork: Engine["fork"] = (...args) => this.#call({ method: "fork", args });
+  corrupt: Engine["corrupt"] = (...args) => this.#call({ method: "corrupt", args });
+
+  generate: Engine["generate"] = (sequence, request, onStep) => {
+    const id = this.#nextId++;
+    const say = (message: ToWorker) => this.#ended === undefined && post(this.worker, message);
+    const ended = this.#answer<EndReason>(id, { kind: "generate", id, sequence, request }, onStep);
+    return {
+      ended,
+      allow: (steps) => void say({ kind: "allow", id, steps }),
+      stop: () => void say({ kind: "stop", id }),
+    };
+  };
 
   /** Resolves when the calls in flight are answered and the worker is gone. */
   async close(): Promise<void> {
@@ -58,22 +81,38 @@ class WorkerEngine implements Engine {
     return this.#closing;
   }
 
-  /** The value is what the worker's method of the same name gave: the types meet in `Call`. */
   #call<T>(call: Call): Promise<T> {
-    if (this.#ended) return Promise.reject(this.#ended);
     const id = this.#nextId++;
+    return this.#answer<T>(id, { kind: "call", id, call });
+  }
+
+  /** The value is what the worker's method of the same name gave: the types meet in `ToWorker`. */
+  #answer<T>(id: number, message: ToWorker, onStep?: (step: Step) => void): Promise<T> {
+    if (this.#ended) return Promise.reject(this.#ended);
     return new Promise<T>((resolve, reject) => {
-      this.#pending.set(id, { resolve, reject });
-      post(this.worker, { kind: "call", id, call });
+      this.#pending.set(id, { resolve, reject, ...(onStep && { onStep }) });
+      post(this.worker, message);
     });
   }
 
   #receive(message: FromWorker): void {
-    if (message.kind !== "answer" && message.kind !== "refused") return;
-    const pending = this.#pending.get(message.id);
-    this.#pending.delete(message.id);
-    if (message.kind === "answer") pending?.resolve(message.value as never);
-    else pending?.reject(new Error(message.error));
+    switch (message.kind) {
+      case "steps":
+        for (const { id, step } of message.steps) this.#pending.get(id)?.onStep?.(step);
+        break;
+      case "answer":
+        this.#taken(message.id)?.resolve(message.value as never);
+        break;
+      case "refused":
+        this.#taken(message.id)?.reject(errorOf(message.error));
+        break;
+    }
+  }
+
+  #taken(id: number): Pending | undefined {
+    const pending = this.#pending.get(id);
+    this.#pending.delete(id);
+    return pending;
   }
 
   #end(why: Error): void {
@@ -81,6 +120,10 @@ class WorkerEngine implements Engine {
     for (const pending of this.#pending.values()) pending.reject(why);
     this.#pending.clear();
   }
+}
+
+function errorOf({ name, message }: Refusal): Error {
+  return name === "ForeignSequence" ? new ForeignSequence(message) : new Error(message);
 }
 
 function post(worker: Worker, message: ToWorker): void {

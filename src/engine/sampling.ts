@@ -1,5 +1,14 @@
 import type { Sampling } from "./engine.ts";
 
+/** The id that follows logits [vocab] whose argmax is `best`, at `position`. @throws RangeError when there is none */
+export function choose(
+  { logits, best }: { logits: Float32Array; best: number },
+  sampling: Sampling,
+  position: number,
+): number {
+  return sampling.temperature === 0 ? best : sample(logits, sampling, position);
+}
+
 /**
  * Picks a token id from `logits` [vocab] with temperature (above 0), top-k and top-p (nucleus, arXiv 1904.09751), in
  * that order. The random number is a function of the seed and the position alone, so a history and a seed always give

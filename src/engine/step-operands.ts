@@ -1,9 +1,8 @@
 import type { ModelConfig } from "../checkpoint/config.ts";
 import { attentionRows, slabNames } from "../graph/graph.ts";
-import { block, blockStart } from "../kv/geometry.ts";
+import { block, blockStart, type Geometry } from "../kv/geometry.ts";
 import { writeMask } from "../kv/mask.ts";
 import { writeAngles } from "../kv/rotary.ts";
-import type { SlabMemory } from "../kv/slab.ts";
 import { Tensor } from "../ort/index.ts";
 import type { Embedding } from "./embedding.ts";
 
@@ -28,9 +27,12 @@ export class NewRowMemory {
   readonly keys: readonly Float32Array[];
   readonly values: readonly Float32Array[];
 
-  /** Has room for `mostTokens` tokens, over all sessions of a step. */
-  constructor({ layers, kvHeads, headDim }: ModelConfig, mostTokens: number) {
-    const room = () => Array.from({ length: layers }, () => new Float32Array(mostTokens * kvHeads * headDim));
+  /** Has room for so many tokens, over all sequences of a step. */
+  constructor(
+    { layers, kvHeads, headDim }: ModelConfig,
+    readonly tokens: number,
+  ) {
+    const room = () => Array.from({ length: layers }, () => new Float32Array(tokens * kvHeads * headDim));
     this.keys = room();
     this.values = room();
   }
@@ -50,7 +52,7 @@ export class StepOperands {
 
   constructor(
     private readonly config: ModelConfig,
-    private readonly memory: SlabMemory,
+    private readonly geometry: Geometry,
     newRows: NewRowMemory,
     n: number,
     private readonly tokens: number,
@@ -60,7 +62,7 @@ export class StepOperands {
     this.#x = new Float32Array(n * tokens * hiddenSize);
     this.#cos = new Float32Array((n * tokens * headDim) / 2);
     this.#sin = new Float32Array(this.#cos.length);
-    this.#mask = new Float32Array(n * maskRows * memory.geometry.rows);
+    this.#mask = new Float32Array(n * maskRows * geometry.rows);
     const slots = new BigInt64Array(n * kvHeads * tokens * 3);
     for (let i = 0, at = 0; i < n; i++) {
       for (let head = 0; head < kvHeads; head++) {
@@ -72,14 +74,14 @@ export class StepOperands {
     }
     this.#slots = new Int32Array(slots.buffer);
     const ropeRows = BigInt64Array.from({ length: n * tokens }, (_, row) => BigInt(row));
-    const parts = BigInt64Array.of(BigInt(memory.geometry.ringRows), BigInt(block));
+    const parts = BigInt64Array.of(BigInt(geometry.ringRows), BigInt(block));
     this.feeds = {
       x: new Tensor("float32", this.#x, [n, tokens, hiddenSize]),
       cos: new Tensor("float32", this.#cos, [n * tokens, headDim / 2]),
       sin: new Tensor("float32", this.#sin, [n * tokens, headDim / 2]),
       rope_rows: new Tensor("int64", ropeRows, [n, tokens]),
       slots: new Tensor("int64", slots, [n, kvHeads, tokens, 3]),
-      mask: new Tensor("float32", this.#mask, [n, 1, maskRows, memory.geometry.rows]),
+      mask: new Tensor("float32", this.#mask, [n, 1, maskRows, geometry.rows]),
       parts: new Tensor("int64", parts, [2]),
     };
     const views = (part: "k" | "v", places: readonly Float32Array[]) =>
@@ -93,7 +95,7 @@ export class StepOperands {
 
   /** Writes the operands of the i-th session's chunk. Rows behind its last token repeat it. */
   fill(i: number, chunk: Chunk, embedding: Embedding): void {
-    const { geometry } = this.memory;
+    const { geometry } = this;
     const { hiddenSize, kvHeads, inverseFrequencies } = this.config;
     const start = blockStart(geometry, chunk.position);
     const last = chunk.tokenIds.length - 1;

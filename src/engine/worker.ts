@@ -1,40 +1,76 @@
 import type { EngineCore } from "./core.ts";
-import type { Call, FromWorker, ToWorker } from "./messages.ts";
+import type { Generation } from "./engine.ts";
+import type { Call, FromWorker, LoadOptions, Refusal, ToWorker } from "./messages.ts";
 
 declare const self: Worker;
 
-const send = (message: FromWorker) => self.postMessage(message);
-const text = (error: unknown) => (error instanceof Error ? error.message : String(error));
+const send = (message: FromWorker, transfer: ArrayBufferLike[] = []) =>
+  self.postMessage(message, transfer as Transferable[]);
+const refusal = (error: unknown): Refusal =>
+  error instanceof Error ? { name: error.name, message: error.message } : { name: "Error", message: String(error) };
 
 let core: EngineCore | undefined;
-/** Calls run one after the other, in the order in which they came. */
-let last: Promise<void> = Promise.resolve();
+const generations = new Map<number, Generation>();
+type Steps = Extract<FromWorker, { kind: "steps" }>["steps"];
+/** What the step that is being told has added so far. */
+let steps: Steps = [];
 
-self.onmessage = (event: MessageEvent<ToWorker>) => {
-  const message = event.data;
-  last = last.then(() => (message.kind === "load" ? load(message.options) : answer(message.id, message.call)));
+self.onmessage = ({ data }: MessageEvent<ToWorker>) => {
+  switch (data.kind) {
+    case "open":
+      return void open(data.options);
+    case "call":
+      return void answer(data.id, data.call);
+    case "generate":
+      return void generate(data);
+    case "allow":
+      return generations.get(data.id)?.allow(data.steps);
+    case "stop":
+      return generations.get(data.id)?.stop();
+  }
 };
 
-async function load(options: Extract<ToWorker, { kind: "load" }>["options"]): Promise<void> {
+async function open(options: LoadOptions): Promise<void> {
   try {
     // Loaded here, since ONNX Runtime's library is unpacked when its module loads: when that fails, this says why.
     const { loadEngine } = await import("./load.ts");
-    const loaded = await loadEngine(options, (progress) => send({ kind: "progress", ...progress }));
-    core = loaded.core;
-    send({ kind: "loaded", info: loaded.info });
+    core = await loadEngine(options, (progress) => send({ kind: "progress", ...progress }));
+    send({ kind: "loaded", info: core.info });
   } catch (error) {
-    send({ kind: "failed", error: text(error) });
+    send({ kind: "failed", error: refusal(error).message });
     end();
   }
 }
 
 async function answer(id: number, call: Call): Promise<void> {
   try {
-    send({ kind: "answer", id, value: await perform(call) });
+    const value = await perform(call);
+    const saved = call.method === "save" && value && typeof value === "object" && "body" in value ? value.body : null;
+    send({ kind: "answer", id, value }, saved instanceof Uint8Array ? [saved.buffer] : []);
   } catch (error) {
-    send({ kind: "refused", id, error: text(error) });
+    send({ kind: "refused", id, error: refusal(error) });
   }
   if (call.method === "close") end();
+}
+
+async function generate({ id, sequence, request }: Extract<ToWorker, { kind: "generate" }>): Promise<void> {
+  try {
+    const generation = loaded().generate(sequence, request, (step) => {
+      // All that one step adds is told at once, so in one message.
+      if (steps.push({ id, step }) === 1) queueMicrotask(tell);
+    });
+    generations.set(id, generation);
+    send({ kind: "answer", id, value: await generation.ended });
+  } catch (error) {
+    send({ kind: "refused", id, error: refusal(error) });
+  } finally {
+    generations.delete(id);
+  }
+}
+
+function tell(): void {
+  send({ kind: "steps", steps });
+  steps = [];
 }
 
 /** Ends this thread, not the process: nobody else can know that it is not inside ONNX Runtime just now. */
@@ -42,22 +78,13 @@ function end(): void {
   process.exit();
 }
 
-function perform(call: Call): unknown {
+/** The types of a method and its arguments meet in `Call`. */
+function perform({ method, args }: Call): Promise<unknown> {
+  const engine = loaded();
+  return Reflect.apply(engine[method], engine, args);
+}
+
+function loaded(): EngineCore {
   if (!core) throw new Error("the engine is not loaded");
-  switch (call.method) {
-    case "createSlab":
-      return core.createSlab();
-    case "freeSlab":
-      return core.freeSlab(...call.args);
-    case "append":
-      return core.append(...call.args);
-    case "decode":
-      return core.decode(...call.args);
-    case "state":
-      return core.state(...call.args);
-    case "corrupt":
-      return core.corrupt(...call.args);
-    case "close":
-      return core.close();
-  }
+  return core;
 }

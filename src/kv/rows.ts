@@ -7,6 +7,12 @@ export interface RowShape {
   headDim: number;
 }
 
+/** Where in a slab a row is. */
+export interface RowPlace {
+  inRing: boolean;
+  row: number;
+}
+
 /** The keys or the values of one layer, of all slabs. */
 export interface LayerRows {
   /** [capacity, kvHeads, ringRows, headDim] */
@@ -85,6 +91,14 @@ export class MarkedRows implements LayerRows {
       this.ring.set(this.current.subarray(from, from + count * headDim), to);
     }
     for (let row = 0; row < count; row++) this.eraseInCurrent(place, row);
+  }
+
+  /** The row of head `head`; [headDim]. */
+  row(place: number, head: number, { inRing, row }: RowPlace): Float32Array {
+    const { headDim } = this.shape;
+    const rows = inRing ? this.geometry.ringRows : block;
+    const from = place * (inRing ? this.#ringSize : this.#currentSize) + (head * rows + row) * headDim;
+    return (inRing ? this.ring : this.current).subarray(from, from + headDim);
   }
 
   swap(a: number, b: number): void {

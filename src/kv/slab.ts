@@ -1,187 +1,228 @@
-import { block, blockEnd, blockStart, type Geometry, oldestInWindow, ringRowOf, sinkShift } from "./geometry.ts";
+import {
+  block,
+  blockEnd,
+  blockStart,
+  type Geometry,
+  liveRows,
+  oldestInWindow,
+  ringRowOf,
+  sinkShift,
+} from "./geometry.ts";
 import { rotateKeys, rotationBy } from "./rotary.ts";
-import { type LayerRows, MarkedRows, type RowShape } from "./rows.ts";
-import { bytesPerToken, slabBytes } from "./slab-bytes.ts";
+import type { RowPlace } from "./rows.ts";
+import type { Layer, SlabMemory } from "./slab-memory.ts";
 
-/** One slab's share of what a step computed. */
+/** One session's share of what a step computed. */
 export interface ChunkRows {
   /** By layer, [n, kvHeads, tokens, headDim]. */
   readonly keys: readonly Float32Array[];
   readonly values: readonly Float32Array[];
   readonly tokens: number;
-  /** Which of the n is the slab's, and how many of its tokens belong to the history. */
+  /** Which of the n is the session's, and how many of its tokens, from the first on, belong to the history. */
   readonly index: number;
   readonly count: number;
 }
 
-/** What one session's slab holds, apart from its rows. */
-export interface Slab {
-  /** Tokens ever cached = position of the next one. */
+/** What a slab holds besides its rows, as numbers that can be written down. */
+export interface SlabFacts {
   position: number;
-  /** Live rows of each layer, as seen in memory when they were written and evicted. */
-  readonly rowCounts: Int32Array;
-  /** The sinks' keys as the model computed them, [layers, kvHeads, sink, headDim]. */
-  readonly sinkKeys: Float32Array;
-  /** By how much the sinks' keys in the ring are turned on. */
   shift: number;
 }
 
-/**
- * The memory of all slabs; the slab at place i is the i-th part of each array. Nothing is allocated after construction
- * but `Slab` records.
- */
-export class SlabMemory {
-  /** By layer. */
-  readonly keys: readonly LayerRows[];
-  readonly values: readonly LayerRows[];
-  readonly #parts: readonly MarkedRows[];
-
-  constructor(
-    readonly geometry: Geometry,
-    readonly shape: RowShape,
-    readonly capacity: number,
-    private readonly inverseFrequencies: Float64Array,
-  ) {
-    const layers = Array.from({ length: shape.layers }, () => ({
-      key: new MarkedRows(geometry, shape, capacity),
-      value: new MarkedRows(geometry, shape, capacity),
-    }));
-    this.keys = layers.map(({ key }) => key);
-    this.values = layers.map(({ value }) => value);
-    this.#parts = layers.flatMap(({ key, value }) => [key, value]);
-  }
-
-  /** Live bytes of one cached token over all layers. */
-  get bytesPerToken(): number {
-    return bytesPerToken(this.shape);
-  }
-
-  /** Bytes of one slab, whatever it holds; the sinks' original keys included. */
-  get slabBytes(): number {
-    return slabBytes(this.geometry, this.shape);
-  }
+/** One session's key/value cache of fixed size: its part of the slabs' memory, and what that part holds. */
+export class Slab {
+  #position = 0;
+  /** By how much the sinks' keys in the ring are rotated. */
+  #shift = 0;
+  /** Live rows of each layer, as seen in memory when they were written and evicted. */
+  readonly #rowCounts: Int32Array;
+  /** The sinks' keys as the model computed them, [layers, kvHeads, sink, headDim]. */
+  readonly #sinkKeys: Float32Array;
 
   /** An empty slab at `place`; whatever was there is erased. */
-  create(place: number): Slab {
-    const { layers, kvHeads, headDim } = this.shape;
-    for (const part of this.#parts) part.clear(place);
-    return {
-      position: 0,
-      rowCounts: new Int32Array(layers),
-      sinkKeys: new Float32Array(layers * kvHeads * this.geometry.sink * headDim),
-      shift: 0,
-    };
+  constructor(
+    private readonly memory: SlabMemory,
+    public place: number,
+  ) {
+    const { layers, kvHeads, headDim } = memory.shape;
+    for (const { key, value } of memory.layers) {
+      key.clear(place);
+      value.clear(place);
+    }
+    this.#rowCounts = new Int32Array(layers);
+    this.#sinkKeys = new Float32Array(layers * kvHeads * memory.geometry.sink * headDim);
   }
 
-  /** Before a chunk: turns the sinks to where they belong for the slab's next position. */
-  prepare(slab: Slab, place: number): void {
-    const shift = sinkShift(this.geometry, slab.position);
-    if (shift === slab.shift) return;
-    const { kvHeads, headDim } = this.shape;
-    const perHead = this.geometry.sink * headDim;
-    const rotation = rotationBy(shift, this.inverseFrequencies);
-    for (let layer = 0; layer < this.shape.layers; layer++) {
-      const keys = this.#part(layer, 0);
-      // A turn writes over the mark of an erased row, and with it the evidence that a row was damaged.
-      const erased = keys.emptySinks(place);
-      for (let head = 0; head < kvHeads; head++) {
-        const from = (layer * kvHeads + head) * perHead;
-        const originals = slab.sinkKeys.subarray(from, from + perHead);
-        rotateKeys(keys.sinks(place, head), originals, rotation);
+  /** Tokens ever cached = position of the next one. */
+  get position(): number {
+    return this.#position;
+  }
+
+  /** Live rows of each layer. */
+  get rowCounts(): Int32Array {
+    return this.#rowCounts;
+  }
+
+  get #geometry(): Geometry {
+    return this.memory.geometry;
+  }
+
+  /** Before a chunk: rotates the sinks to where they belong for the next position. */
+  prepare(): void {
+    const shift = sinkShift(this.#geometry, this.#position);
+    if (shift === this.#shift) return;
+    const rotation = rotationBy(shift, this.memory.inverseFrequencies);
+    for (const [layer, { key }] of this.memory.layers.entries()) {
+      // Writing a row anew covers the mark of an erased one, and with it the evidence that a row was damaged.
+      const erased = key.emptySinks(this.place);
+      for (let head = 0; head < this.memory.shape.kvHeads; head++) {
+        rotateKeys(key.sinks(this.place, head), this.#sinkKeysOf(layer, head), rotation);
       }
-      for (const row of erased) keys.eraseInRing(place, row);
+      for (const row of erased) key.eraseInRing(this.place, row);
     }
-    slab.shift = shift;
+    this.#shift = shift;
   }
 
   /**
-   * After a step: writes the chunk's new rows and moves the slab's position on. Rows that leave the window are erased; a
-   * block that became full moves into the ring. Rows are counted by looking at them.
+   * After a step: writes the first `count` of the chunk's new rows and moves the position on. Rows that leave the window
+   * are erased; a block that became full moves into the ring. Rows are counted by looking at them.
    */
-  commit(slab: Slab, place: number, rows: ChunkRows): void {
-    const g = this.geometry;
-    const before = slab.position;
+  commit(rows: ChunkRows): void {
+    const g = this.#geometry;
+    const before = this.#position;
     const after = before + rows.count;
     const row = before - blockStart(g, before);
     const full = after === blockEnd(g, before);
-    for (let layer = 0; layer < this.shape.layers; layer++) {
-      const key = this.#part(layer, 0);
-      const value = this.#part(layer, 1);
-      key.writeCurrent(place, row, rows.keys[layer], rows);
-      value.writeCurrent(place, row, rows.values[layer], rows);
-      let count = slab.rowCounts[layer] ?? 0;
-      for (let i = row; i < row + rows.count; i++)
-        if (key.currentIsLive(place, i) && value.currentIsLive(place, i)) count++;
+    for (const [layer, { key, value }] of this.memory.layers.entries()) {
+      key.writeCurrent(this.place, row, rows.keys[layer], rows);
+      value.writeCurrent(this.place, row, rows.values[layer], rows);
+      let count = this.#rowCounts[layer] ?? 0;
+      for (let i = row; i < row + rows.count; i++) {
+        if (key.currentIsLive(this.place, i) && value.currentIsLive(this.place, i)) count++;
+      }
       for (let p = oldestInWindow(g, before); p < oldestInWindow(g, after); p++) {
-        if (this.#isLive(layer, place, p, before)) count--;
-        this.#erase(layer, place, p, before);
+        const evicted = rowPlaceOf(g, p, before);
+        if (this.#isLive({ key, value }, evicted)) count--;
+        this.#erase({ key, value }, evicted);
       }
-      slab.rowCounts[layer] = count;
+      this.#rowCounts[layer] = count;
       if (full) {
-        key.moveToRing(place, ringRowOf(g, before - row), row + rows.count);
-        value.moveToRing(place, ringRowOf(g, before - row), row + rows.count);
-        if (before < g.sink) this.#keepSinkKeys(slab, place, layer);
+        key.moveToRing(this.place, ringRowOf(g, before - row), row + rows.count);
+        value.moveToRing(this.place, ringRowOf(g, before - row), row + rows.count);
+        if (before < g.sink) this.#keepSinkKeys(layer);
       }
     }
-    slab.position = after;
-    if (full) this.recount(slab, place);
+    this.#position = after;
+    if (full) this.recount();
   }
 
-  /** Counts every layer's live rows anew from the slab's memory. */
-  recount(slab: Slab, place: number): void {
-    for (let layer = 0; layer < this.shape.layers; layer++) {
-      const key = this.#part(layer, 0);
-      const value = this.#part(layer, 1);
+  /** Counts every layer's live rows anew from memory. */
+  recount(): void {
+    for (const [layer, rows] of this.memory.layers.entries()) {
       let count = 0;
-      for (let row = 0; row < this.geometry.ringRows; row++) {
-        if (key.ringIsLive(place, row) && value.ringIsLive(place, row)) count++;
-      }
-      for (let row = 0; row < block; row++) {
-        if (key.currentIsLive(place, row) && value.currentIsLive(place, row)) count++;
-      }
-      slab.rowCounts[layer] = count;
+      for (let row = 0; row < this.#geometry.ringRows; row++) if (this.#isLive(rows, { inRing: true, row })) count++;
+      for (let row = 0; row < block; row++) if (this.#isLive(rows, { inRing: false, row })) count++;
+      this.#rowCounts[layer] = count;
     }
-  }
-
-  /** Exchanges the contents of two places. */
-  swap(a: number, b: number): void {
-    for (const part of this.#parts) part.swap(a, b);
   }
 
   /** Makes the newest row of the last layer look empty, as a stray write would; for tests of INV-1. */
-  damage(slab: Slab, place: number): void {
-    this.#erase(this.shape.layers - 1, place, slab.position - 1, slab.position);
+  damage(): void {
+    const last = this.memory.layers.at(-1);
+    if (last) this.#erase(last, rowPlaceOf(this.#geometry, this.#position - 1, this.#position));
   }
 
-  #part(layer: number, keyOrValue: 0 | 1): MarkedRows {
-    const part = this.#parts[2 * layer + keyOrValue];
-    if (!part) throw new RangeError(`there is no layer ${layer}`);
-    return part;
-  }
-
-  /** Whether position p's row is live, in a slab that holds `position` tokens. */
-  #isLive(layer: number, place: number, p: number, position: number): boolean {
-    const start = blockStart(this.geometry, position);
-    return ([0, 1] as const).every((which) => {
-      const part = this.#part(layer, which);
-      return p < start ? part.ringIsLive(place, ringRowOf(this.geometry, p)) : part.currentIsLive(place, p - start);
+  /** Numbers and arrays that make the same slab elsewhere: the live rows by position, and the sinks' original keys. */
+  save(): { facts: SlabFacts; floats: Float32Array } {
+    const floats = new Float32Array(this.#savedFloats(this.#position));
+    let at = 0;
+    this.#eachSavedRow((row) => {
+      floats.set(row, at);
+      at += row.length;
     });
+    floats.set(this.#sinkKeys, at);
+    return { facts: { position: this.#position, shift: this.#shift }, floats };
   }
 
-  #erase(layer: number, place: number, p: number, position: number): void {
-    const start = blockStart(this.geometry, position);
-    for (const which of [0, 1] as const) {
-      const part = this.#part(layer, which);
-      if (p < start) part.eraseInRing(place, ringRowOf(this.geometry, p));
-      else part.eraseInCurrent(place, p - start);
+  /** Fills this slab, which must be empty, with what `save` gave. @throws RangeError when the sizes don't fit. */
+  load({ position, shift }: SlabFacts, floats: Float32Array): void {
+    for (const [name, value] of Object.entries({ position, shift })) {
+      if (!Number.isSafeInteger(value) || value < 0) throw new RangeError(`a slab's ${name} is not ${value}`);
+    }
+    const expected = this.#savedFloats(position);
+    if (floats.length !== expected) {
+      throw new RangeError(`a slab at position ${position} has ${expected} floats, not ${floats.length}`);
+    }
+    this.#position = position;
+    this.#shift = shift;
+    let at = 0;
+    this.#eachSavedRow((row) => {
+      row.set(floats.subarray(at, at + row.length));
+      at += row.length;
+    });
+    this.#sinkKeys.set(floats.subarray(at));
+    this.recount();
+  }
+
+  #savedFloats(position: number): number {
+    const { layers, kvHeads, headDim } = this.memory.shape;
+    const live = liveRows(this.#geometry, position);
+    return (2 * live + this.#geometry.sink) * layers * kvHeads * headDim;
+  }
+
+  /** Shows the memory of each live row, in a fixed order: by layer, keys before values, by head, by position. */
+  #eachSavedRow(show: (row: Float32Array) => void): void {
+    const places = livePositions(this.#geometry, this.#position).map((p) =>
+      rowPlaceOf(this.#geometry, p, this.#position),
+    );
+    for (const { key, value } of this.memory.layers) {
+      for (const part of [key, value]) {
+        for (let head = 0; head < this.memory.shape.kvHeads; head++) {
+          for (const place of places) show(part.row(this.place, head, place));
+        }
+      }
     }
   }
 
-  #keepSinkKeys(slab: Slab, place: number, layer: number): void {
-    const { kvHeads, headDim } = this.shape;
-    const perHead = this.geometry.sink * headDim;
-    for (let head = 0; head < kvHeads; head++) {
-      slab.sinkKeys.set(this.#part(layer, 0).sinks(place, head), (layer * kvHeads + head) * perHead);
+  #isLive({ key, value }: Layer, { inRing, row }: RowPlace): boolean {
+    return inRing
+      ? key.ringIsLive(this.place, row) && value.ringIsLive(this.place, row)
+      : key.currentIsLive(this.place, row) && value.currentIsLive(this.place, row);
+  }
+
+  #erase({ key, value }: Layer, { inRing, row }: RowPlace): void {
+    for (const part of [key, value]) {
+      if (inRing) part.eraseInRing(this.place, row);
+      else part.eraseInCurrent(this.place, row);
     }
   }
+
+  #keepSinkKeys(layer: number): void {
+    for (let head = 0; head < this.memory.shape.kvHeads; head++) {
+      const sinks = this.memory.layers[layer]?.key.sinks(this.place, head);
+      if (sinks) this.#sinkKeysOf(layer, head).set(sinks);
+    }
+  }
+
+  /** The original keys of one head's sinks, [sink, headDim]. */
+  #sinkKeysOf(layer: number, head: number): Float32Array {
+    const { kvHeads, headDim } = this.memory.shape;
+    const perHead = this.#geometry.sink * headDim;
+    const from = (layer * kvHeads + head) * perHead;
+    return this.#sinkKeys.subarray(from, from + perHead);
+  }
+}
+
+/** Where the row of position p is when `position` tokens are cached. */
+function rowPlaceOf(g: Geometry, p: number, position: number): RowPlace {
+  const start = blockStart(g, position);
+  return p < start ? { inRing: true, row: ringRowOf(g, p) } : { inRing: false, row: p - start };
+}
+
+/** The positions that are cached when `position` tokens have been: the sinks and the window. */
+function livePositions(g: Geometry, position: number): number[] {
+  const positions: number[] = [];
+  for (let p = 0; p < Math.min(g.sink, position); p++) positions.push(p);
+  for (let p = oldestInWindow(g, position); p < position; p++) positions.push(p);
+  return positions;
 }

@@ -1,4 +1,4 @@
-import type { SlabState } from "../engine/engine.ts";
+import type { SequenceState } from "../engine/engine.ts";
 
 export type Invariant = "inv1" | "inv2";
 
@@ -7,7 +7,7 @@ export interface Violation {
   message: string;
 }
 
-/** What a session believes of its slab after running tokens. */
+/** What a session believes of its sequence after running tokens. */
 export interface Expectation {
   /** Tokens in the history before the run, counted by the session. */
   historyBefore: number;
@@ -18,12 +18,12 @@ export interface Expectation {
 }
 
 /**
- * Compares what a session counts with what its slab counted from its own rows.
+ * Compares what a session counts with what its cache counted from its own rows.
  *
  * INV-1: every layer holds exactly min(history, sink + window) rows.
  * INV-2: the position advances by exactly the tokens that were run; it never goes back.
  */
-export function violationOf(expected: Expectation, state: SlabState): Violation | undefined {
+export function violationOf(expected: Expectation, state: SequenceState): Violation | undefined {
   const history = expected.historyBefore + expected.ran;
   if (state.position !== history) {
     return {
@@ -35,7 +35,7 @@ export function violationOf(expected: Expectation, state: SlabState): Violation 
   if (state.minRows !== cached || state.maxRows !== cached) {
     return {
       invariant: "inv1",
-      message: `INV-1 violated: the session counts ${cached} cached tokens, its slab holds ${state.minRows} to ${state.maxRows} rows a layer`,
+      message: `INV-1 violated: the session counts ${cached} cached tokens, its cache holds ${state.minRows} to ${state.maxRows} rows a layer`,
     };
   }
   return undefined;

@@ -1,7 +1,7 @@
-import type { Engine, Sampling, SlabId, SlabState } from "../engine/engine.ts";
+import type { Engine, GenerateRequest, Sampling, SequenceId, SequenceState } from "../engine/engine.ts";
 import { InvariantViolated, LogitsNotFinite, SessionError, sessionNotFound } from "./errors.ts";
+import { IdStream } from "./id-stream.ts";
 import { violationOf } from "./invariants.ts";
-import type { Scheduler } from "./scheduler.ts";
 import { Turns } from "./turns.ts";
 
 export type StopReason = "max-tokens" | "eos" | "cancelled";
@@ -19,11 +19,13 @@ export interface GenerateOptions {
   signal?: AbortSignal;
   /** The server winds up: the generation ends with a `done` of its own, "cancelled". */
   stop?: AbortSignal;
+  /** Steps that the engine may run before their ids are read, so that it never waits for the way to the reader. */
+  ahead?: number;
 }
 
 export interface SessionInfo {
   historyTokens: number;
-  /** Counted from the slab's rows. */
+  /** Counted from the cache's rows. */
   liveBytes: number;
   slabBytes: number;
   computedTokens: number;
@@ -34,7 +36,6 @@ export interface SessionInfo {
 /** What a session needs of the place it lives in. */
 export interface SessionHost {
   readonly engine: Engine;
-  readonly scheduler: Scheduler;
   /** Monotonic clock, in seconds. */
   readonly now: () => number;
   /** Calls that may wait for one session. */
@@ -42,11 +43,11 @@ export interface SessionHost {
 }
 
 /**
- * One client's stream of tokens: counts its history, and owns one slab of the engine that caches it.
+ * One client's stream of tokens: counts its history, and owns the sequence of the engine that caches it.
  * It keeps no ids: nothing in it grows.
  *
- * Every call throws SessionError; after InvariantViolated, or an error of another class, the slab must be freed and the
- * session forgotten.
+ * Every call throws SessionError; after InvariantViolated, or an error of another class, the sequence must be freed and
+ * the session forgotten.
  */
 export class Session {
   #historyTokens = 0;
@@ -54,13 +55,15 @@ export class Session {
   #liveBytes = 0;
   #activeAtS: number;
   #computing = false;
+  /** Of the generation under way. */
+  #stream: IdStream | undefined;
   readonly #turns: Turns;
 
   constructor(
     readonly id: string,
     /** The client's own words. */
     readonly label: string,
-    readonly slab: SlabId,
+    readonly sequence: SequenceId,
     private readonly eosTokenIds: ReadonlySet<number>,
     private readonly host: SessionHost,
   ) {
@@ -72,7 +75,7 @@ export class Session {
     return this.#historyTokens;
   }
 
-  /** As counted from the slab's rows after its last change. */
+  /** As counted from the cache's rows after its last change. */
   get liveBytes(): number {
     return this.#liveBytes;
   }
@@ -91,14 +94,15 @@ export class Session {
     return this.#turns.idle;
   }
 
-  /** The engine has work for this session's slab: it must not be freed now. */
+  /** The engine has work for this session. */
   get computing(): boolean {
-    return this.#computing;
+    return this.#computing || this.#stream?.resting === false;
   }
 
   /** From now on every call, waiting ones too, finds the session gone. */
   end(): void {
     this.#turns.close(sessionNotFound(this.id));
+    void this.#stream?.stop();
   }
 
   /**
@@ -110,14 +114,14 @@ export class Session {
     this.#touch();
     await this.#recount();
     if (tokenIds.length > 0) {
-      await this.#compute(() =>
-        this.host.scheduler.prefill(this.slab, this.#historyTokens, tokenIds, (ran, state) => this.#commit(ran, state)),
-      );
+      const state = await this.#compute(() => this.host.engine.append(this.sequence, tokenIds));
+      this.#commit(tokenIds.length, state);
     }
     return this.#historyTokens;
   }
 
-  async *generate({ maxTokens, sampling, signal, stop }: GenerateOptions): AsyncGenerator<GenerationEvent, void> {
+  async *generate(options: GenerateOptions): AsyncGenerator<GenerationEvent, void> {
+    const { maxTokens, sampling, signal, stop, ahead = 2 } = options;
     using _turn = await this.#turns.begin(signal);
     this.#touch();
     const startedAtS = this.host.now();
@@ -128,24 +132,26 @@ export class Session {
     const droppedTokens = this.#historyTokens - this.#cacheTokens;
     if (droppedTokens > 0) yield { kind: "truncated", droppedTokens };
 
-    let stopReason: StopReason = "max-tokens";
     let generatedTokens = 0;
     let firstTokenS = 0;
-    while (generatedTokens < maxTokens) {
-      signal?.throwIfAborted();
-      if (stop?.aborted) {
-        stopReason = "cancelled";
-        break;
+    const stream = this.#open({ maxTokens, sampling, eosTokenIds: [...this.eosTokenIds] }, ahead);
+    using _stopped = onAbort([signal, stop], () => void stream.stop());
+    try {
+      for await (const tokenId of stream) {
+        // Its reader may have rested for so long that the session was evicted meanwhile.
+        if (this.#turns.closed !== undefined) throw this.#turns.closed;
+        generatedTokens++;
+        if (generatedTokens === 1) firstTokenS = this.host.now() - startedAtS;
+        yield { kind: "token", tokenId };
       }
-      const tokenId = await this.#step(sampling, signal);
-      generatedTokens++;
-      if (generatedTokens === 1) firstTokenS = this.host.now() - startedAtS;
-      yield { kind: "token", tokenId };
-      if (this.eosTokenIds.has(tokenId)) {
-        stopReason = "eos";
-        break;
-      }
+    } finally {
+      // What has run is part of the history, whether it was read or not.
+      await stream.stop();
+      this.#stream = undefined;
     }
+    signal?.throwIfAborted();
+    if (this.#turns.closed !== undefined) throw this.#turns.closed;
+    const stopReason = stream.reason === "stopped" ? "cancelled" : (stream.reason ?? "cancelled");
     yield { kind: "done", stopReason, generatedTokens, firstTokenS, totalS: this.host.now() - startedAtS };
   }
 
@@ -174,21 +180,28 @@ export class Session {
     return this.host.engine.info.sink + this.host.engine.info.window;
   }
 
-  /** Has the slab count its rows anew, so that no call builds on a corrupt cache. */
-  async #recount(): Promise<SlabState> {
-    const state = await this.#compute(() => this.host.engine.state(this.slab));
+  /** Has the cache's rows counted anew, so that no call builds on a corrupt cache. */
+  async #recount(): Promise<SequenceState> {
+    const state = await this.#compute(() => this.host.engine.state(this.sequence));
     this.#commit(0, state);
     return state;
   }
 
-  async #step(sampling: Sampling, signal: AbortSignal | undefined): Promise<number> {
-    const { tokenId, state } = await this.#compute(() => this.host.scheduler.decode(this.slab, sampling, signal));
-    this.#commit(1, state);
-    this.#generatedTokens++;
-    return tokenId;
+  #open(request: GenerateRequest, ahead: number): IdStream {
+    if (this.#turns.closed !== undefined) throw this.#turns.closed;
+    this.#stream = new IdStream(
+      this.host.engine,
+      this.sequence,
+      request,
+      ({ tokenIds, state }) => {
+        this.#commit(tokenIds.length, state);
+        this.#generatedTokens += tokenIds.length;
+      },
+      ahead,
+    );
+    return this.#stream;
   }
 
-  /** A generation that rests between two steps may find its session evicted meanwhile. */
   async #compute<T>(work: () => Promise<T>): Promise<T> {
     if (this.#turns.closed !== undefined) throw this.#turns.closed;
     this.#computing = true;
@@ -199,8 +212,8 @@ export class Session {
     }
   }
 
-  /** `ran` more tokens are cached: counts them, and checks that the slab counts the same. */
-  #commit(ran: number, state: SlabState): void {
+  /** `ran` more tokens are cached: counts them, and checks that the cache counts the same. */
+  #commit(ran: number, state: SequenceState): void {
     const violation = violationOf({ historyBefore: this.#historyTokens, ran, cacheTokens: this.#cacheTokens }, state);
     if (violation !== undefined) throw new InvariantViolated(violation);
     this.#historyTokens += ran;
@@ -212,4 +225,12 @@ export class Session {
   #touch(): void {
     this.#activeAtS = this.host.now();
   }
+}
+
+/** Calls `react` once when any of the signals aborts, or at once when one has; disposing stops listening. */
+function onAbort(signals: (AbortSignal | undefined)[], react: () => void): Disposable {
+  const any = AbortSignal.any(signals.filter((signal) => signal !== undefined));
+  if (any.aborted) react();
+  else any.addEventListener("abort", react, { once: true });
+  return { [Symbol.dispose]: () => any.removeEventListener("abort", react) };
 }

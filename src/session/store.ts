@@ -1,7 +1,6 @@
-import { type Engine, EngineCrashed, type SlabId } from "../engine/engine.ts";
+import { type Engine, EngineCrashed, type SequenceId } from "../engine/engine.ts";
 import { InvariantViolated, SessionError, sessionNotFound } from "./errors.ts";
 import type { Violation } from "./invariants.ts";
-import { Scheduler } from "./scheduler.ts";
 import { type GenerateOptions, type GenerationEvent, Session, type SessionHost, type SessionInfo } from "./session.ts";
 
 export type EvictionReason = "capacity" | "idle";
@@ -35,23 +34,16 @@ export interface StoreOptions {
  */
 export class SessionStore {
   readonly #sessions = new Map<string, Session>();
-  readonly #scheduler: Scheduler;
   readonly #host: SessionHost;
   #opening = 0;
-  /** Slabs are taken and freed one after the other, so that a freed one is there for who waits for it. */
-  #slabWork: Promise<unknown> = Promise.resolve();
+  /** Places are taken and freed one after the other, so that a freed one is there for whoever waits for it. */
+  #placeWork: Promise<unknown> = Promise.resolve();
 
   constructor(
     private readonly engine: Engine,
     private readonly options: StoreOptions,
   ) {
-    this.#scheduler = new Scheduler(engine);
-    this.#host = {
-      engine,
-      scheduler: this.#scheduler,
-      now: options.now,
-      maxWaitingCalls: options.maxWaitingCalls,
-    };
+    this.#host = { engine, now: options.now, maxWaitingCalls: options.maxWaitingCalls };
   }
 
   get sessions(): Iterable<Session> {
@@ -66,9 +58,9 @@ export class SessionStore {
     return this.engine.info.capacity;
   }
 
-  /** Calls that wait: for their session, or for the engine. */
+  /** Calls that wait for their session. */
   get queueDepth(): number {
-    let depth = this.#scheduler.depth;
+    let depth = 0;
     for (const session of this.#sessions.values()) depth += session.waitingCalls;
     return depth;
   }
@@ -78,8 +70,8 @@ export class SessionStore {
     this.#makeRoom();
     this.#opening++;
     try {
-      const slab = await this.#onSlabs(() => this.engine.createSlab());
-      const session = new Session(this.options.newId(), label, slab, new Set(eosTokenIds), this.#host);
+      const sequence = await this.#onPlaces(() => this.engine.create());
+      const session = new Session(this.options.newId(), label, sequence, new Set(eosTokenIds), this.#host);
       this.#sessions.set(session.id, session);
       this.options.events.created(session);
       return session;
@@ -109,7 +101,7 @@ export class SessionStore {
     return this.#call(id, signal, (session) => session.info(signal));
   }
 
-  /** Answers with the final length of the history, when the slab is free. */
+  /** Answers with the final length of the history, when its place is free. */
   async close(id: string, signal?: AbortSignal): Promise<number> {
     const session = this.#find(id);
     const historyTokens = await session.close(signal);
@@ -123,7 +115,7 @@ export class SessionStore {
     await Promise.all(expired.map((session) => this.#evict(session, "idle")));
   }
 
-  /** Ends all sessions, and frees their slabs. */
+  /** Ends all sessions, and frees their places. */
   async endAll(): Promise<void> {
     await Promise.all([...this.#sessions.values()].map((session) => this.#end(session, "shutdown")));
   }
@@ -188,21 +180,21 @@ export class SessionStore {
     session.end();
     if (!this.#sessions.delete(session.id)) return;
     this.options.events.ended(session, outcome);
-    await this.#onSlabs(() => this.#free(session.slab));
+    await this.#onPlaces(() => this.#free(session.sequence));
   }
 
-  async #free(slab: SlabId): Promise<void> {
+  async #free(sequence: SequenceId): Promise<void> {
     try {
-      await this.engine.freeSlab(slab);
+      await this.engine.free(sequence);
     } catch (error) {
-      // A crashed engine took its slabs with it.
+      // A crashed engine took its sequences with it.
       if (!(error instanceof EngineCrashed)) throw error;
     }
   }
 
-  #onSlabs<T>(work: () => Promise<T>): Promise<T> {
-    const result = this.#slabWork.then(work);
-    this.#slabWork = result.catch(() => {});
+  #onPlaces<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#placeWork.then(work);
+    this.#placeWork = result.catch(() => {});
     return result;
   }
 }

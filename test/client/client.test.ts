@@ -149,7 +149,7 @@ describe("each status has its class", () => {
     const session = await client.createSession();
     await session.append([1, 2, 3]);
     const own = [...server.server.store.sessions].find(({ id }) => id === session.id);
-    await server.engine.corrupt(own?.slab ?? 0);
+    await server.engine.corrupt(own?.sequence ?? 0);
     const error = await caught(session.append([4]));
     expect(error).toBeInstanceOf(InvariantViolation);
     expect(error.message).toContain("INV-1 violated");

@@ -2,8 +2,9 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { EngineCore } from "../../src/engine/core.ts";
-import type { EngineInfo, Quantization } from "../../src/engine/engine.ts";
-import { loadEngine } from "../../src/engine/load.ts";
+import type { CpuBackend } from "../../src/engine/cpu-backend.ts";
+import type { Quantization } from "../../src/engine/engine.ts";
+import { loadBackend, loadEngine } from "../../src/engine/load.ts";
 import { presets, writeRandomCheckpoint } from "../../tools/random-checkpoint.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "kakeya-test-engine-"));
@@ -33,13 +34,26 @@ interface CoreOptions {
   threads?: number;
 }
 
+/** What runs kakeya-tiny's steps, without a scheduler. */
+export async function tinyBackend(capacity: number): Promise<CpuBackend> {
+  const options = {
+    model: modelDir("kakeya-tiny"),
+    quantization: "q8",
+    sink: 4,
+    window: 64,
+    capacity,
+    threads: 1,
+  } as const;
+  return (await loadBackend(options, () => {})).backend;
+}
+
 /** The engine's inside, without its worker, so that logits can be looked at. */
-export function loadCore(name: string, options: CoreOptions = {}): Promise<{ core: EngineCore; info: EngineInfo }> {
+export function loadCore(name: string, options: CoreOptions = {}): Promise<EngineCore> {
   return loadDir(modelDir(name), options);
 }
 
 /** The same of any directory. */
-export async function loadDir(model: string, options: CoreOptions): Promise<{ core: EngineCore; info: EngineInfo }> {
+export async function loadDir(model: string, options: CoreOptions): Promise<EngineCore> {
   const { quantization = "f32", sink = 4, window = 64, capacity = 1, threads = 1 } = options;
   return loadEngine({ model, quantization, sink, window, capacity, threads }, () => {});
 }

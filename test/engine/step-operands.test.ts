@@ -2,11 +2,10 @@ import { expect, test } from "bun:test";
 import { readConfig } from "../../src/checkpoint/config.ts";
 import { NewRowMemory, StepOperands } from "../../src/engine/step-operands.ts";
 import { geometry } from "../../src/kv/geometry.ts";
-import { SlabMemory } from "../../src/kv/slab.ts";
 import { modelDir } from "./models.ts";
 
 const config = readConfig(modelDir("kakeya-tiny"));
-const memory = new SlabMemory(geometry(4, 64), config, 4, config.inverseFrequencies);
+const slab = geometry(4, 64);
 
 test("steps of all sizes put their new rows into one memory", () => {
   const newRows = new NewRowMemory(config, 32);
@@ -16,7 +15,7 @@ test("steps of all sizes put their new rows into one memory", () => {
     [1, 32],
     [4, 1],
   ] as const) {
-    const { rows } = new StepOperands(config, memory, newRows, n, tokens);
+    const { rows } = new StepOperands(config, slab, newRows, n, tokens);
     for (const part of ["keys", "values"] as const) {
       for (const [layer, view] of rows[part].entries()) {
         expect(view.buffer).toBe(newRows[part][layer]?.buffer as ArrayBuffer);
@@ -27,5 +26,5 @@ test("steps of all sizes put their new rows into one memory", () => {
 });
 
 test("a step that is too large for the memory is refused", () => {
-  expect(() => new StepOperands(config, memory, new NewRowMemory(config, 8), 1, 9)).toThrow();
+  expect(() => new StepOperands(config, slab, new NewRowMemory(config, 8), 1, 9)).toThrow();
 });

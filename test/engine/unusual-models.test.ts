@@ -1,12 +1,12 @@
 /** Models that are whole but unlike any other, and models that compute no numbers. */
 import { expect, test } from "bun:test";
 import { join } from "node:path";
-import { greedy } from "../../src/engine/engine.ts";
 import { loadEngine } from "../../src/engine/load.ts";
 import { presets, writeRandomCheckpoint } from "../../tools/random-checkpoint.ts";
 import { editTensor } from "../checkpoint/edit-tensor.ts";
 import { rejection } from "../rejection.ts";
 import { scratchDir } from "../scratch.ts";
+import { generateIds } from "./generating.ts";
 import { loadDir, modelDir } from "./models.ts";
 
 test.each([1, 2, 3])("A vocabulary of %i is large enough to be loaded and to generate", async (vocabSize) => {
@@ -15,12 +15,12 @@ test.each([1, 2, 3])("A vocabulary of %i is large enough to be loaded and to gen
     config: { ...presets["llama-multi-head"], vocab_size: vocabSize, eos_token_id: 0 },
     seed: 1,
   });
-  const { core, info } = await loadDir(scratch.path, {});
-  expect(info.exact).toBe(true);
-  const slab = core.createSlab();
-  await core.append(slab, Uint32Array.of(0));
-  const [next] = await core.decode([{ slab, sampling: greedy }]);
-  expect(next?.tokenId).toBeLessThan(vocabSize);
+  const core = await loadDir(scratch.path, {});
+  expect(core.info.exact).toBe(true);
+  const sequence = await core.create();
+  await core.append(sequence, Uint32Array.of(0));
+  const { ids } = await generateIds(core, sequence, 1);
+  expect(ids[0]).toBeLessThan(vocabSize);
   await core.close();
 });
 
@@ -39,8 +39,8 @@ test("A model of which nothing is said gets a window of 1,024, and the embedded 
     ["qwen3-tied", 1024],
     ["kakeya-tiny", 64],
   ] as const) {
-    const { core, info } = await loadEngine({ ...options, model: modelDir(model) }, () => {});
-    expect(info.window).toBe(window);
+    const core = await loadEngine({ ...options, model: modelDir(model) }, () => {});
+    expect(core.info.window).toBe(window);
     await core.close();
   }
 });

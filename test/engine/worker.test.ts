@@ -1,7 +1,8 @@
 import { afterAll, describe, expect, test } from "bun:test";
 import { join } from "node:path";
-import { type Engine, EngineCrashed, greedy } from "../../src/engine/engine.ts";
+import { type Engine, EngineCrashed } from "../../src/engine/engine.ts";
 import { openEngine } from "../../src/engine/open.ts";
+import { generateIds } from "./generating.ts";
 import { modelDir } from "./models.ts";
 
 const options = { model: modelDir("kakeya-tiny"), quantization: "q8", sink: 4, window: 64, capacity: 3 } as const;
@@ -60,9 +61,9 @@ describe("an engine in its worker", () => {
 
   test("counts what it holds and what it ran, past the window", async () => {
     const engine = await opened;
-    const slab = await engine.createSlab();
+    const sequence = await engine.create();
     const state = await engine.append(
-      slab,
+      sequence,
       Uint32Array.from({ length: 150 }, (_, i) => i),
     );
     expect(state).toEqual({
@@ -73,46 +74,40 @@ describe("an engine in its worker", () => {
       computedTokens: 150,
       finite: true,
     });
-    const [next] = await engine.decode([{ slab, sampling: greedy }]);
-    expect(next?.state.position).toBe(151);
-    expect(await engine.state(slab)).toEqual({ ...state, position: 151, computedTokens: 151 });
-    await engine.freeSlab(slab);
+    const { last } = await generateIds(engine, sequence, 1);
+    expect(last?.state.position).toBe(151);
+    expect(await engine.state(sequence)).toEqual({ ...state, position: 151, computedTokens: 151 });
+    await engine.free(sequence);
   });
 
   test("a damaged row shows in the counts", async () => {
     const engine = await opened;
-    const slab = await engine.createSlab();
-    await engine.append(slab, Uint32Array.of(1, 2, 3, 4, 5));
-    await engine.corrupt(slab);
-    expect(await engine.state(slab)).toMatchObject({ minRows: 4, maxRows: 5 });
-    await engine.freeSlab(slab);
+    const sequence = await engine.create();
+    await engine.append(sequence, Uint32Array.of(1, 2, 3, 4, 5));
+    await engine.corrupt(sequence);
+    expect(await engine.state(sequence)).toMatchObject({ minRows: 4, maxRows: 5 });
+    await engine.free(sequence);
   });
 
   test("refuses by name what it can't do, and goes on", async () => {
     const engine = await opened;
-    const slabs = await Promise.all([engine.createSlab(), engine.createSlab(), engine.createSlab()]);
-    expect((await failure(engine.createSlab())).message).toContain("all 3 slabs are in use");
-    expect((await failure(engine.decode([{ slab: slabs[0] ?? 0, sampling: greedy }]))).message).toContain(
-      "holds no token",
-    );
-    expect((await failure(engine.append(slabs[0] ?? 0, Uint32Array.of(2048)))).message).toContain("token id 2048");
-    expect((await failure(engine.append(slabs[0] ?? 0, new Uint32Array(0)))).message).toContain("no tokens");
-    expect((await failure(engine.append(999, Uint32Array.of(1)))).message).toContain("there is no slab 999");
-    expect((await engine.append(slabs[0] ?? 0, Uint32Array.of(7))).position).toBe(1);
-    for (const slab of slabs) await engine.freeSlab(slab);
+    const sequences = await Promise.all([engine.create(), engine.create(), engine.create()]);
+    expect((await failure(engine.create())).message).toContain("all 3 places are in use");
+    expect((await failure(generateIds(engine, sequences[0] ?? 0, 1))).message).toContain("holds no token");
+    expect((await failure(engine.append(sequences[0] ?? 0, Uint32Array.of(2048)))).message).toContain("token id 2048");
+    expect((await failure(engine.append(sequences[0] ?? 0, new Uint32Array(0)))).message).toContain("no tokens");
+    expect((await failure(engine.append(999, Uint32Array.of(1)))).message).toContain("there is no sequence 999");
+    expect((await engine.append(sequences[0] ?? 0, Uint32Array.of(7))).position).toBe(1);
+    for (const sequence of sequences) await engine.free(sequence);
   });
 
   test("the same seed and history give the same sampled ids; another seed gives others", async () => {
     const engine = await opened;
     const run = async (seed: bigint): Promise<number[]> => {
-      const slab = await engine.createSlab();
-      await engine.append(slab, Uint32Array.of(400, 500, 600));
-      const ids: number[] = [];
-      for (let i = 0; i < 40; i++) {
-        const sampling = { temperature: 5, topK: 0, topP: 1, seed };
-        ids.push((await engine.decode([{ slab, sampling }]))[0]?.tokenId ?? -1);
-      }
-      await engine.freeSlab(slab);
+      const sequence = await engine.create();
+      await engine.append(sequence, Uint32Array.of(400, 500, 600));
+      const { ids } = await generateIds(engine, sequence, 40, { temperature: 5, topK: 0, topP: 1, seed });
+      await engine.free(sequence);
       return ids;
     };
     const [first, again, other] = [await run(1n), await run(1n), await run(2n)];
@@ -124,25 +119,25 @@ describe("an engine in its worker", () => {
 describe("an engine whose worker dies", () => {
   test("fails the calls in flight and all later ones as crashed; the process lives and can open another", async () => {
     const { engine, worker } = await openWithWorker();
-    const slab = await engine.createSlab();
+    const sequence = await engine.create();
     worker.postMessage(null); // no message of ours: the handler throws, uncaught
     const inFlight = engine.append(
-      slab,
+      sequence,
       Uint32Array.from({ length: 5000 }, () => 1),
     );
     expect(await failure(inFlight)).toBeInstanceOf(EngineCrashed);
-    expect(await failure(engine.state(slab))).toBeInstanceOf(EngineCrashed);
+    expect(await failure(engine.state(sequence))).toBeInstanceOf(EngineCrashed);
     await engine.close();
     const next = await openEngine(options);
-    expect(await next.createSlab()).toBeGreaterThan(0);
+    expect(await next.create()).toBeGreaterThan(0);
     await next.close();
   });
 
   test("a worker that ends without a word is noticed as well", async () => {
     const { engine, worker } = await openWithWorker();
-    const slab = await engine.createSlab();
+    const sequence = await engine.create();
     worker.terminate(); // it is idle: inside ONNX Runtime this would end the process
-    expect(await failure(engine.state(slab))).toBeInstanceOf(EngineCrashed);
+    expect(await failure(engine.state(sequence))).toBeInstanceOf(EngineCrashed);
     await engine.close();
   });
 
@@ -158,12 +153,12 @@ describe("an engine that is closed", () => {
       throw new Error("a worker is never terminated: it may be inside ONNX Runtime, which aborts the process");
     };
     const ended = new Promise((resolve) => worker.addEventListener("close", resolve));
-    const slab = await engine.createSlab();
-    const inFlight = engine.append(slab, new Uint32Array(1000));
+    const sequence = await engine.create();
+    const inFlight = engine.append(sequence, new Uint32Array(1000));
     await Promise.all([engine.close(), engine.close()]);
     expect((await inFlight).position).toBe(1000);
     await ended;
-    expect((await failure(engine.createSlab())).message).toContain("the engine is closed");
+    expect((await failure(engine.create())).message).toContain("the engine is closed");
     await engine.close();
   });
 

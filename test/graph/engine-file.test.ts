@@ -99,11 +99,11 @@ describe("An engine file", () => {
       const model = copyOf("qwen3-tied", scratch.path);
       editJson(join(model, "config.json"), { rms_norm_eps: 1e-4 }); // no other test's engine file
       const options = { model, quantization: "q8" as const, sink: 4, window: 64, capacity: 2, threads: 1 };
-      const { core } = await loadEngine(options, () => {});
+      const core = await loadEngine(options, () => {});
       const bits = async () => {
-        const slab = core.createSlab();
-        await core.append(slab, Uint32Array.of(1, 2, 3));
-        return Bun.hash(core.logits(slab));
+        const sequence = await core.create();
+        await core.append(sequence, Uint32Array.of(1, 2, 3));
+        return Bun.hash(core.logits(sequence));
       };
       const before = await bits();
       const earlier = renamed((await ensure(model, cacheRoot())).dir, "1", hourAgo);

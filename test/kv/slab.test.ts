@@ -1,9 +1,9 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { block, blockStart, chunkLength, geometry, ringRowOf, sinkShift } from "../../src/kv/geometry.ts";
+import { blockStart, chunkLength, geometry, ringRowOf, sinkShift } from "../../src/kv/geometry.ts";
 import { rotateKeys, rotationBy } from "../../src/kv/rotary.ts";
-import type { LayerRows } from "../../src/kv/rows.ts";
-import { type ChunkRows, type Slab, SlabMemory } from "../../src/kv/slab.ts";
+import { type ChunkRows, Slab } from "../../src/kv/slab.ts";
+import { type Layer, SlabMemory } from "../../src/kv/slab-memory.ts";
 
 const shape = { layers: 2, kvHeads: 2, headDim: 4 };
 const frequencies = Float64Array.of(1, 0.1);
@@ -32,112 +32,136 @@ function computed(position: number, count: number, stream: number): ChunkRows {
   return { keys, values: keys.map((rows) => rows.map((x) => -x)), tokens, index, count };
 }
 
-function rowAt(
-  layers: readonly LayerRows[],
-  memory: SlabMemory,
-  place: number,
-  layer: number,
-  head: number,
-  p: number,
-  length: number,
-): number[] {
-  const start = blockStart(memory.geometry, length);
-  const inRing = p < start;
-  const rows = inRing ? memory.geometry.ringRows : block;
-  const row = inRing ? ringRowOf(memory.geometry, p) : p - start;
-  const at = ((place * shape.kvHeads + head) * rows + row) * shape.headDim;
-  const part = inRing ? layers[layer]?.ring : layers[layer]?.current;
-  return Array.from(part?.subarray(at, at + shape.headDim) ?? []);
+/** The row of position p in a slab that holds `length` tokens. */
+function rowAt(memory: SlabMemory, slab: Slab, part: keyof Layer, layer: number, head: number, p: number): number[] {
+  const start = blockStart(memory.geometry, slab.position);
+  const place = p < start ? { inRing: true, row: ringRowOf(memory.geometry, p) } : { inRing: false, row: p - start };
+  return Array.from(memory.layers[layer]?.[part].row(slab.place, head, place) ?? []);
 }
 
 /** The trivial model: the list of all positions, filtered by the definition of what stays. */
-function expectHolds(memory: SlabMemory, slab: Slab, place: number, length: number, stream: number): void {
+function expectHolds(memory: SlabMemory, slab: Slab, stream: number): void {
   const { sink, window } = memory.geometry;
+  const length = slab.position;
   const history = Array.from({ length }, (_, p) => p);
   const live = history.filter((p) => p < sink || p >= Math.max(sink, length - window));
-  expect(slab.position).toBe(length);
   expect(Array.from(slab.rowCounts)).toEqual([live.length, live.length]);
+  const rotation = rotationBy(length === 0 ? 0 : sinkShift(memory.geometry, length - 1), frequencies);
   for (const p of live) {
     for (let layer = 0; layer < shape.layers; layer++) {
       for (let head = 0; head < shape.kvHeads; head++) {
         const original = keyOf(p, layer, head, stream);
         const key = original.slice();
-        if (p < sink) rotateKeys(key, original, rotationBy(slab.shift, frequencies));
-        expect(rowAt(memory.keys, memory, place, layer, head, p, length)).toEqual(Array.from(key));
-        expect(rowAt(memory.values, memory, place, layer, head, p, length)).toEqual(Array.from(original, (x) => -x));
+        if (p < sink) rotateKeys(key, original, rotation);
+        expect(rowAt(memory, slab, "key", layer, head, p)).toEqual(Array.from(key));
+        expect(rowAt(memory, slab, "value", layer, head, p)).toEqual(Array.from(original, (x) => -x));
       }
     }
   }
 }
 
-function append(memory: SlabMemory, slab: Slab, place: number, tokens: number, stream: number): void {
+function append(memory: SlabMemory, slab: Slab, tokens: number, stream: number): void {
   for (let left = tokens; left > 0; ) {
     const take = chunkLength(memory.geometry, slab.position, left);
-    memory.prepare(slab, place);
-    expect(slab.shift).toBe(sinkShift(memory.geometry, slab.position));
-    memory.commit(slab, place, computed(slab.position, take, stream));
+    slab.prepare();
+    slab.commit(computed(slab.position, take, stream));
     left -= take;
   }
 }
 
-describe("slab memory", () => {
-  test("after any appends to several slabs, each holds exactly the rows the definition says, counted from memory", () => {
+const appends = fc.array(
+  fc.record({ place: fc.integer({ min: 0, max: 2 }), tokens: fc.integer({ min: 1, max: 90 }) }),
+  {
+    minLength: 1,
+    maxLength: 12,
+  },
+);
+const sinks = fc.integer({ min: 0, max: 70 });
+const windows = fc.integer({ min: 1, max: 70 });
+
+describe("a slab", () => {
+  test("after any appends to several, each holds exactly the rows the definition says, counted from memory", () => {
     fc.assert(
-      fc.property(
-        fc.integer({ min: 0, max: 70 }),
-        fc.integer({ min: 1, max: 70 }),
-        fc.array(fc.record({ place: fc.integer({ min: 0, max: 2 }), tokens: fc.integer({ min: 1, max: 90 }) }), {
-          minLength: 1,
-          maxLength: 12,
-        }),
-        (sink, window, appends) => {
-          const memory = new SlabMemory(geometry(sink, window), shape, 3, frequencies);
-          const slabs = [0, 1, 2].map((place) => memory.create(place));
-          const lengths = [0, 0, 0];
-          for (const { place, tokens } of appends) {
-            const slab = slabs[place];
-            if (!slab) throw new Error("no slab");
-            append(memory, slab, place, tokens, place);
-            lengths[place] = (lengths[place] ?? 0) + tokens;
-            slabs.forEach((other, i) => {
-              memory.recount(other, i);
-              expectHolds(memory, other, i, lengths[i] ?? 0, i);
-            });
+      fc.property(sinks, windows, appends, (sink, window, steps) => {
+        const memory = new SlabMemory(geometry(sink, window), shape, 3, frequencies);
+        const slabs = [0, 1, 2].map((place) => new Slab(memory, place));
+        const lengths = [0, 0, 0];
+        for (const { place, tokens } of steps) {
+          append(memory, slabs[place] as Slab, tokens, place);
+          lengths[place] = (lengths[place] ?? 0) + tokens;
+          for (const [i, slab] of slabs.entries()) {
+            slab.recount();
+            expect(slab.position).toBe(lengths[i] ?? 0);
+            expectHolds(memory, slab, i);
           }
-        },
-      ),
+        }
+      }),
       { numRuns: 60 },
     );
   });
 
+  test("whatever was appended, a saved one that is loaded elsewhere holds the same and goes on as the first does", () => {
+    fc.assert(
+      fc.property(sinks, windows, appends, fc.integer({ min: 1, max: 90 }), (sink, window, steps, more) => {
+        const memory = new SlabMemory(geometry(sink, window), shape, 3, frequencies);
+        const slab = new Slab(memory, 0);
+        append(memory, new Slab(memory, 2), 99, 7); // what was there before must not show
+        for (const { tokens } of steps) append(memory, slab, tokens, 0);
+        const { facts, floats } = slab.save();
+        const copy = new Slab(memory, 2);
+        copy.load(facts, floats);
+        expectHolds(memory, copy, 0);
+        for (const one of [slab, copy]) append(memory, one, more, 0);
+        expect(copy.save()).toEqual(slab.save());
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  test("a saved one whose numbers or size are damaged is refused", () => {
+    const memory = new SlabMemory(geometry(2, 8), shape, 1, frequencies);
+    const slab = new Slab(memory, 0);
+    append(memory, slab, 50, 0);
+    const { facts, floats } = slab.save();
+    const load = (changed: Partial<typeof facts>, values = floats) =>
+      new Slab(memory, 0).load({ ...facts, ...changed }, values);
+    expect(() => load({}, floats.subarray(1))).toThrow(`not ${floats.length - 1}`);
+    for (const wrong of [-1, 1.5, Number.NaN, 2 ** 60]) {
+      expect(() => load({ position: wrong })).toThrow(`position is not ${wrong}`);
+      expect(() => load({ shift: wrong })).toThrow(`shift is not ${wrong}`);
+    }
+    load({});
+  });
+
   test("swapping two places carries their contents over", () => {
     const memory = new SlabMemory(geometry(2, 8), shape, 2, frequencies);
-    const [a, b] = [memory.create(0), memory.create(1)];
-    append(memory, a, 0, 50, 0);
-    append(memory, b, 1, 7, 1);
+    const [a, b] = [new Slab(memory, 0), new Slab(memory, 1)];
+    append(memory, a, 50, 0);
+    append(memory, b, 7, 1);
     memory.swap(0, 1);
-    memory.recount(a, 1);
-    memory.recount(b, 0);
-    expectHolds(memory, a, 1, 50, 0);
-    expectHolds(memory, b, 0, 7, 1);
+    [a.place, b.place] = [1, 0];
+    a.recount();
+    b.recount();
+    expectHolds(memory, a, 0);
+    expectHolds(memory, b, 1);
   });
 
   test("a damaged row is missing from the count of its layer, also after the sinks have moved", () => {
     const memory = new SlabMemory(geometry(2, 8), shape, 1, frequencies);
-    const slab = memory.create(0);
-    append(memory, slab, 0, 2, 0);
-    memory.damage(slab, 0);
-    memory.recount(slab, 0);
+    const slab = new Slab(memory, 0);
+    append(memory, slab, 2, 0);
+    slab.damage();
+    slab.recount();
     expect(Array.from(slab.rowCounts)).toEqual([2, 1]);
-    append(memory, slab, 0, 100, 0);
+    append(memory, slab, 100, 0);
     expect(Array.from(slab.rowCounts)).toEqual([10, 9]);
   });
 
   test("a place that is used again starts empty", () => {
     const memory = new SlabMemory(geometry(2, 8), shape, 1, frequencies);
-    append(memory, memory.create(0), 0, 40, 0);
-    const slab = memory.create(0);
-    memory.recount(slab, 0);
+    append(memory, new Slab(memory, 0), 40, 0);
+    const slab = new Slab(memory, 0);
+    slab.recount();
     expect(Array.from(slab.rowCounts)).toEqual([0, 0]);
   });
 
@@ -145,8 +169,8 @@ describe("slab memory", () => {
     const memory = new SlabMemory(geometry(4, 64), shape, 1, frequencies);
     expect(memory.bytesPerToken).toBe(2 * 2 * 4 * 4 * 2);
     expect(memory.slabBytes).toBe(100 * memory.bytesPerToken + 2 * 2 * 4 * 4 * 4);
-    const parts = [...memory.keys, ...memory.values].flatMap(({ ring, current }) => [ring, current]);
-    const allocated = parts.reduce((sum, a) => sum + a.byteLength, 0);
-    expect(memory.slabBytes).toBe(allocated + memory.create(0).sinkKeys.byteLength);
+    const rows = memory.layers.flatMap(({ key, value }) => [key.ring, key.current, value.ring, value.current]);
+    const sinkKeys = 2 * 2 * 4 * 4 * 4;
+    expect(memory.slabBytes).toBe(rows.reduce((sum, array) => sum + array.byteLength, 0) + sinkKeys);
   });
 });

@@ -22,11 +22,11 @@ async function expectUsable(id: string, atLeast: number): Promise<void> {
   other.close();
 }
 
-async function expectNoSlabLost(): Promise<void> {
+async function expectNoPlaceLost(): Promise<void> {
   for (const { id } of [...server.server.store.sessions]) await client.session(id).close();
   const { capacity } = server.engine.info;
-  const slabs = await Promise.all(Array.from({ length: capacity }, () => server.engine.createSlab()));
-  for (const slab of slabs) await server.engine.freeSlab(slab);
+  const sequences = await Promise.all(Array.from({ length: capacity }, () => server.engine.create()));
+  for (const sequence of sequences) await server.engine.free(sequence);
 }
 
 async function ready(): Promise<Session> {
@@ -98,7 +98,7 @@ test("calls that wait for a session leave its queue when they are cancelled", as
   expect(historyTokens).toBe(3 + generatedTokens);
 });
 
-test("a thousand cancelled, timed-out and cut-off streams lose no slab and grow no memory", async () => {
+test("a thousand cancelled, timed-out and cut-off streams lose no place and grow no memory", async () => {
   await Promise.all([...server.server.store.sessions].map(({ id }) => client.session(id).close()));
   const sessions = [await ready(), await ready(), await ready()] as const;
   const storm = async (count: number) => {
@@ -126,6 +126,6 @@ test("a thousand cancelled, timed-out and cut-off streams lose no slab and grow 
   const grownBytes = process.memoryUsage().heapUsed - before;
   for (const session of sessions) await expectUsable(session.id, 3);
   expect(server.server.store.activeCount).toBe(3);
-  await expectNoSlabLost();
+  await expectNoPlaceLost();
   expect(grownBytes).toBeLessThan(8 * 2 ** 20);
 }, 60_000);

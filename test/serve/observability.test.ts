@@ -95,7 +95,7 @@ describe("metrics", () => {
       const { sessionId } = await wire.rpc.createSession({});
       await wire.rpc.appendTokens({ sessionId, tokenIds: [1, 2, 3] });
       const [session] = server.server.store.sessions;
-      await engine.corrupt(session?.slab ?? 0);
+      await engine.corrupt(session?.sequence ?? 0);
       expect(await statusOf(stream(wire.rpc, { sessionId, maxTokens: 1 }))).toBe("FAILED_PRECONDITION");
       expect(await statusOf(wire.rpc.getSessionInfo({ sessionId }))).toBe("NOT_FOUND");
       expect(server.logged.some((line) => line.includes("INV-1 violated"))).toBe(true);

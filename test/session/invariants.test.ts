@@ -1,18 +1,18 @@
 import { expect, test } from "bun:test";
 import fc from "fast-check";
-import type { SlabState } from "../../src/engine/engine.ts";
+import type { SequenceState } from "../../src/engine/engine.ts";
 import { violationOf } from "../../src/session/invariants.ts";
 
 const cacheTokens = 68;
 
-function stateAt(position: number): SlabState {
+function stateAt(position: number): SequenceState {
   const rows = Math.min(position, cacheTokens);
   return { position, minRows: rows, maxRows: rows, liveBytes: rows * 3072, computedTokens: position, finite: true };
 }
 
 const run = fc.record({ historyBefore: fc.nat(1000), ran: fc.nat(100) });
 
-test("a slab that counts as its session does violates nothing", () => {
+test("a cache that counts as its session does violates nothing", () => {
   fc.assert(
     fc.property(run, ({ historyBefore, ran }) => {
       expect(violationOf({ historyBefore, ran, cacheTokens }, stateAt(historyBefore + ran))).toBeUndefined();

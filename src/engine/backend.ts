@@ -1,0 +1,52 @@
+import type { Geometry } from "../kv/geometry.ts";
+import type { SavedSequence, SequenceState } from "./engine.ts";
+
+/** All that an engine holds of one session. What else there is to it, only its backend knows. */
+export interface Sequence {
+  /** Tokens ever cached = position of the next one. */
+  readonly position: number;
+  /** The last committed token's logits, [vocab], and their argmax, -1 before there are any. */
+  readonly logits: Float32Array;
+  readonly best: number;
+  /** As counted when its rows were last written or counted. */
+  readonly state: SequenceState;
+}
+
+/** Tokens to run for one sequence, all within one block. */
+export interface Run<S> {
+  sequence: S;
+  tokenIds: ArrayLike<number>;
+}
+
+/** Which logits a step computes: none, of each run's last token, or of every token. */
+export type Wanted = "none" | "last" | "all";
+
+/** What a step computed. Nothing of it is kept but what is committed, and it is valid until the next step. */
+export interface Ran {
+  /** The logits after token t of run i, [vocab], where they were wanted; and their argmax. */
+  logits(i: number, t: number): Float32Array;
+  best(i: number, t: number): number;
+  /** Makes the first `count` tokens of run i part of its sequence, with the logits of the last one where there are any. */
+  commit(i: number, count: number): void;
+}
+
+/** A device that runs a model on sequences. Calls must not overlap. */
+export interface Backend<S extends Sequence = Sequence> {
+  readonly geometry: Geometry;
+  readonly vocabSize: number;
+  /** Sequences that can exist at once. */
+  readonly capacity: number;
+  /** An empty sequence. @throws RangeError when there is no room for another. */
+  create(): S;
+  free(sequence: S): void;
+  /** One step for several different sequences at once. */
+  run(batch: readonly Run<S>[], wanted: Wanted): Promise<Ran>;
+  /** Counts the sequence's rows anew from memory. */
+  recount(sequence: S): SequenceState;
+  save(sequence: S): SavedSequence;
+  /** @throws ForeignSequence, or RangeError for a damaged one */
+  load(saved: SavedSequence): S;
+  /** Test hook of INV-1: makes one live row look empty. */
+  corrupt(sequence: S): void;
+  close(): Promise<void>;
+}

@@ -1,0 +1,171 @@
+import { chunkLength } from "../kv/geometry.ts";
+import type { Backend, Sequence } from "./backend.ts";
+import type { EndReason, GenerateRequest, Generation, Step } from "./engine.ts";
+import { choose } from "./sampling.ts";
+
+interface Append<S> {
+  sequence: S;
+  /** What is still to run. */
+  rest: Uint32Array;
+  logits: "last" | "none";
+  resolve: () => void;
+  reject: (error: unknown) => void;
+}
+
+interface Generating<S> {
+  sequence: S;
+  request: GenerateRequest;
+  /** Tokens that it may still generate, and steps that it may run now. */
+  left: number;
+  allowed: number;
+  onStep: (step: Step) => void;
+  end: (reason: EndReason) => void;
+  fail: (error: unknown) => void;
+}
+
+/**
+ * What runs next on a backend: in each round one step of every generation that may run one, then one chunk of one
+ * append. So sequences decode together, appends take turns, and neither starves the other. A generation whose reader is
+ * slow is allowed no step, and so takes no part: nothing queues up.
+ */
+export class Scheduler<S extends Sequence> {
+  readonly #appends: Append<S>[] = [];
+  readonly #generating = new Set<Generating<S>>();
+  readonly #between: (() => void)[] = [];
+  #running = false;
+
+  constructor(private readonly backend: Backend<S>) {}
+
+  /** Does `work` when no step is under way. */
+  between<T>(work: () => T): Promise<T> {
+    return new Promise<T>((resolve, reject) => {
+      this.#between.push(() => {
+        try {
+          resolve(work());
+        } catch (error) {
+          reject(error);
+        }
+      });
+      this.#wake();
+    });
+  }
+
+  /** Runs `tokenIds`, chunk by chunk; resolves when all of them are cached. */
+  append(sequence: S, tokenIds: Uint32Array, logits: "last" | "none"): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#appends.push({ sequence, rest: tokenIds, logits, resolve, reject });
+      this.#wake();
+    });
+  }
+
+  generate(sequence: S, request: GenerateRequest, onStep: (step: Step) => void): Generation {
+    const { promise, resolve, reject } = Promise.withResolvers<EndReason>();
+    const over = () => this.#generating.delete(generating);
+    const generating: Generating<S> = {
+      sequence,
+      request,
+      left: request.maxTokens,
+      allowed: 0,
+      onStep,
+      end: (reason) => over() && resolve(reason),
+      fail: (error) => over() && reject(error),
+    };
+    this.#generating.add(generating);
+    return {
+      ended: promise,
+      allow: (steps) => {
+        generating.allowed += steps;
+        this.#wake();
+      },
+      stop: () => void this.between(() => generating.end("stopped")),
+    };
+  }
+
+  /** Ends what still runs on a sequence that goes. */
+  forget(sequence: S): void {
+    for (const generating of this.#generating) if (generating.sequence === sequence) generating.end("stopped");
+    for (const append of this.#appends.splice(0)) {
+      if (append.sequence === sequence) append.reject(new Error("the sequence was freed"));
+      else this.#appends.push(append);
+    }
+  }
+
+  /** Resolves when the appends have ended, after the generations, which end before their next step. */
+  async finish(): Promise<void> {
+    for (const generating of this.#generating) void this.between(() => generating.end("stopped"));
+    while (this.#running) await messages();
+  }
+
+  #wake(): void {
+    if (this.#running) return;
+    this.#running = true;
+    void this.#run();
+  }
+
+  async #run(): Promise<void> {
+    for (;;) {
+      // So that those who ask at the same time share a step.
+      await messages();
+      for (const work of this.#between.splice(0)) work();
+      const ready = [...this.#generating].filter(({ allowed }) => allowed > 0);
+      const append = this.#appends.shift();
+      if (ready.length === 0 && append === undefined) break;
+      if (ready.length > 0) await this.#step(ready);
+      if (append !== undefined) await this.#chunk(append);
+    }
+    this.#running = false;
+  }
+
+  /** One step of several generations. When it can't be run, each is run alone, and the one that fails, fails alone. */
+  async #step(batch: readonly Generating<S>[]): Promise<void> {
+    const chosen = batch.flatMap((generating) => {
+      const { sequence, request } = generating;
+      try {
+        return [{ generating, sequence, tokenIds: [choose(sequence, request.sampling, sequence.position)] }];
+      } catch (error) {
+        generating.fail(error);
+        return [];
+      }
+    });
+    try {
+      const ran = await this.backend.run(chosen, "last");
+      for (const [i, { generating, tokenIds }] of chosen.entries()) {
+        ran.commit(i, tokenIds.length);
+        told(generating, tokenIds);
+      }
+    } catch (error) {
+      if (chosen.length > 1) for (const { generating } of chosen) await this.#step([generating]);
+      else chosen[0]?.generating.fail(error);
+    }
+  }
+
+  async #chunk(append: Append<S>): Promise<void> {
+    const { sequence, rest } = append;
+    try {
+      const take = chunkLength(this.backend.geometry, sequence.position, rest.length);
+      const isLast = take === rest.length;
+      const run = { sequence, tokenIds: rest.subarray(0, take) };
+      const ran = await this.backend.run([run], isLast ? append.logits : "none");
+      ran.commit(0, take);
+      if (isLast) append.resolve();
+      else this.#appends.push({ ...append, rest: rest.subarray(take) });
+    } catch (error) {
+      append.reject(error);
+    }
+  }
+}
+
+/** Tells what a step added, and ends the generation when that was its last token. */
+function told<S extends Sequence>(generating: Generating<S>, tokenIds: number[]): void {
+  generating.allowed -= 1;
+  generating.left -= tokenIds.length;
+  generating.onStep({ tokenIds, state: generating.sequence.state });
+  const last = tokenIds.at(-1) ?? -1;
+  if (generating.request.eosTokenIds.includes(last)) generating.end("eos");
+  else if (generating.left === 0) generating.end("max-tokens");
+}
+
+/** Lets messages in. */
+function messages(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}

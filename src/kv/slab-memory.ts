@@ -1,0 +1,44 @@
+import type { Geometry } from "./geometry.ts";
+import { MarkedRows, type RowShape } from "./rows.ts";
+import { bytesPerToken, slabBytes } from "./slab-bytes.ts";
+
+/** The rows of one layer. */
+export interface Layer {
+  readonly key: MarkedRows;
+  readonly value: MarkedRows;
+}
+
+/** The rows of all slabs, allocated once; the slab at place i is the i-th part of each array. */
+export class SlabMemory {
+  readonly layers: readonly Layer[];
+
+  constructor(
+    readonly geometry: Geometry,
+    readonly shape: RowShape,
+    readonly capacity: number,
+    readonly inverseFrequencies: Float64Array,
+  ) {
+    this.layers = Array.from({ length: shape.layers }, () => ({
+      key: new MarkedRows(geometry, shape, capacity),
+      value: new MarkedRows(geometry, shape, capacity),
+    }));
+  }
+
+  /** Live bytes of one cached token over all layers. */
+  get bytesPerToken(): number {
+    return bytesPerToken(this.shape);
+  }
+
+  /** Bytes of one slab, whatever it holds; the sinks' original keys included. */
+  get slabBytes(): number {
+    return slabBytes(this.geometry, this.shape);
+  }
+
+  /** Exchanges the rows at two places. */
+  swap(a: number, b: number): void {
+    for (const { key, value } of this.layers) {
+      key.swap(a, b);
+      value.swap(a, b);
+    }
+  }
+}
