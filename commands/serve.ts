@@ -3,6 +3,8 @@ import { command } from "../src/cli/command.ts";
 import { exit } from "../src/cli/exit.ts";
 import { print } from "../src/cli/output.ts";
 import { progress, showBytes } from "../src/cli/progress.ts";
+import { selfCommand } from "../src/cli/self-command.ts";
+import { shellLine } from "../src/cli/shell.ts";
 import { serveFlags, serveOptions } from "../src/host/flags.ts";
 
 export default command({
@@ -14,6 +16,7 @@ export default command({
     const { runServer } = await import("../src/serve/run.ts");
     const { createLog } = await import("../src/host/log.ts");
     const { stopRequests } = await import("../src/host/stop-requests.ts");
+    const { benchWords } = await import("../src/host/try-it.ts");
     const { tokenFrom } = await import("../src/host/token.ts");
 
     const { engine, server, ...others } = serveOptions(args);
@@ -34,6 +37,7 @@ export default command({
         write: (line) => process.stderr.write(line),
         now: () => new Date(),
       }),
+      tryIt: (address) => shellLine([...selfCommand(), ...benchWords(args, address)]),
       onReady: (line) => {
         loading.end();
         print(line);

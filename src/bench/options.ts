@@ -5,14 +5,11 @@ import { UsageError } from "../cli/exit.ts";
 import { duration, integer } from "../cli/units.ts";
 import { modelFlags } from "../host/flags.ts";
 import type { ConfigV2 } from "../report/report.ts";
+import { type Connection, connectionFlags, connectionOf } from "./connection.ts";
 import type { RunOptions } from "./runner.ts";
 import { type TemplateName, templateNames } from "./template.ts";
 
-export interface BenchOptions extends RunOptions {
-  /** Absent: the bench starts its own server. */
-  address: string | undefined;
-  /** Bearer token for `address`. */
-  token: string | undefined;
+export interface BenchOptions extends RunOptions, Connection {
   /** The executable and what comes before its subcommand, for the server it starts. */
   kakeya: readonly string[];
   /** For the server it starts. */
@@ -79,12 +76,6 @@ export const benchFlags = {
     valueHint: "time",
   },
   turns: { type: "string", description: "Stop after so many turns", valueHint: "count" },
-  address: {
-    type: "string",
-    description: "A running server, host:port or unix:/path (default: starts its own)",
-    valueHint: "host:port|unix:/path",
-  },
-  token: { type: "string", description: "Bearer token for --address (default: KAKEYA_TOKEN)", valueHint: "secret" },
   tokenizer: {
     type: "string",
     description: "Directory or Hugging Face id (default: the model's own)",
@@ -126,6 +117,7 @@ export const benchFlags = {
     valueHint: "time",
   },
   ...runFlags,
+  ...connectionFlags,
   ...serverFlags,
 } as const satisfies ArgsDef;
 
@@ -137,6 +129,7 @@ export const smokeFlags = {
     description: `From one turn's start to the next one's (default: duration/${smokeTurns})`,
   },
   ...runFlags,
+  ...connectionFlags,
   ...serverFlags,
 } as const satisfies ArgsDef;
 
@@ -150,19 +143,15 @@ export function benchOptions(
   defaultOutput = `bench-${Math.floor(nowS)}.json`,
 ): BenchOptions {
   const passedOn = passedOnFlags(args);
-  const address = text(args.address);
-  if (address !== undefined && passedOn.length > 0) {
+  const connection = connectionOf(args);
+  if (connection.address !== undefined && passedOn.length > 0) {
     throw new UsageError(`${passedOn[0]} is for the server that bench starts; with --address, give it to that server`);
-  }
-  if (address === undefined && args.token !== undefined) {
-    throw new UsageError("--token is for the server at --address, and there is no --address");
   }
   return {
     durationS: positive("duration", given("duration", args)),
     turnSpacingS: duration("turn-spacing", given("turn-spacing", args)),
     turnsTarget: args.turns === undefined ? null : integer("turns", String(args.turns), 1),
-    address,
-    token: text(args.token) ?? text(process.env.KAKEYA_TOKEN),
+    ...connection,
     kakeya,
     serverFlags: passedOn,
     model: text(args.model),
@@ -189,7 +178,7 @@ function given(name: FlagWithDefault, args: Values<typeof benchFlags>): string {
   return text(args[name]) ?? benchFlags[name].default;
 }
 
-/** A bench of a server of its own, whose report and log stay in results/. */
+/** A bench whose report, and the log of a server of its own, stay in results/. */
 export function smokeOptions(args: Values<typeof smokeFlags>, kakeya: readonly string[], nowS: number): BenchOptions {
   const length = text(args.duration) ?? smokeFlags.duration.default;
   const spacing = text(args["turn-spacing"]) ?? String(duration("duration", length) / smokeTurns);

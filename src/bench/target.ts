@@ -3,8 +3,9 @@
 import { resolveModel } from "../checkpoint/resolve.ts";
 import { windowWarning } from "../checkpoint/window-advice.ts";
 import { say } from "../cli/output.ts";
-import { Client, type RuntimeInfo, Unauthenticated } from "../client/index.ts";
+import { Client, type ClientOptions, type RuntimeInfo, Unauthenticated } from "../client/index.ts";
 import { loadTokenizer, type Tokenizer } from "../text/tokenizer.ts";
+import { clientOptions } from "./connection.ts";
 import type { BenchOptions } from "./options.ts";
 import { OwnServer } from "./own-server.ts";
 
@@ -25,8 +26,11 @@ export async function openTarget(options: BenchOptions, logPath: string | undefi
   await using opened = new AsyncDisposableStack();
   const server = logPath === undefined ? undefined : opened.use(await startServer(options, logPath));
   const address = options.address ?? server?.address ?? "";
-  const client = opened.use(new Client(address, options.token === undefined ? {} : { token: options.token }));
-  const info = await runtimeInfo(client, address);
+  const access = await clientOptions(options);
+  const client = opened.use(new Client(address, access));
+  const info = await firstAnswer(client, address, options.connectTimeoutS).catch((cause: unknown) => {
+    throw new Error(unreachable(address, access, cause), { cause });
+  });
   const warning =
     server === undefined ? undefined : windowWarning(resolveModel(options.model, process.env).dir, info.window);
   if (warning !== undefined) say(`warning: ${warning}`);
@@ -42,17 +46,27 @@ async function startServer({ kakeya, serverFlags }: BenchOptions, logPath: strin
   return server;
 }
 
-async function runtimeInfo(client: Client, address: string): Promise<RuntimeInfo> {
+async function firstAnswer(client: Client, address: string, timeoutS: number): Promise<RuntimeInfo> {
+  const signal = AbortSignal.timeout(Math.min(timeoutS * 1000, 2 ** 31 - 1));
   try {
-    return await client.runtimeInfo();
-  } catch (cause) {
-    if (cause instanceof Unauthenticated) {
-      throw new Error(`the server at ${address} wants its token: give it with --token or KAKEYA_TOKEN`, { cause });
-    }
-    const why = cause instanceof Error ? cause.message : cause;
-    const advice = 'start one with "kakeya serve", or leave out --address';
-    throw new Error(`no kakeya server answers at ${address}: ${why}; ${advice}`, { cause });
+    return await client.runtimeInfo({ signal });
+  } catch (error) {
+    if (!signal.aborted) throw error;
+    throw new Error(`${address} took the connection and did not answer within ${timeoutS} s`);
   }
+}
+
+/** Why there is no server to measure, and what to do. */
+function unreachable(address: string, { tls, token }: ClientOptions, cause: unknown): string {
+  if (cause instanceof Unauthenticated) {
+    return token === undefined
+      ? `the server at ${address} wants its token: give it with --token-file, --token or KAKEYA_TOKEN`
+      : `the server at ${address} refused the token that it was sent: it has another one`;
+  }
+  const why = cause instanceof Error ? cause.message : cause;
+  const advice = 'start one with "kakeya serve", or leave out --address';
+  const secure = tls === undefined ? "; a server with TLS is reached with --tls-ca" : "";
+  return `no kakeya server answers at ${address}: ${why}; ${advice}${secure}`;
 }
 
 /** The tokenizer asked for, or that of the model that is served. */

@@ -1,10 +1,10 @@
 import { isIP } from "node:net";
-import { checkServerIdentity } from "node:tls";
-import { Channel, ChannelCredentials, type ChannelOptions } from "@grpc/grpc-js";
+import { checkServerIdentity, createSecureContext } from "node:tls";
+import { Channel, ChannelCredentials, type ChannelOptions, type VerifyOptions } from "@grpc/grpc-js";
 
 /** PEM texts. */
 export interface TlsOptions {
-  /** Authorities to trust; without them, the system's. */
+  /** Authorities to trust, or the server's own certificate; without them, the system's authorities. */
   ca?: string | Uint8Array;
   /** This client's own certificate chain, for a server that asks for one. */
   cert?: string | Uint8Array;
@@ -31,16 +31,25 @@ export function connect(address: string, { tls = false }: ConnectOptions): Chann
   };
   if (tls === false) return new Channel(address, ChannelCredentials.createInsecure(), options);
 
-  const { ca, cert, key } = tls === true ? {} : tls;
   const ip = ipIn(address);
-  if (ip === undefined)
-    return new Channel(address, ChannelCredentials.createSsl(pem(ca), pem(key), pem(cert)), options);
   // TLS has no server names that are addresses (RFC 6066, section 3), and Bun refuses them. So the handshake says
   // another name, and the certificate is checked against the address.
-  const credentials = ChannelCredentials.createSsl(pem(ca), pem(key), pem(cert), {
-    checkServerIdentity: (_name, certificate) => checkServerIdentity(ip, certificate),
-  });
-  return new Channel(address, credentials, { ...options, "grpc.ssl_target_name_override": "localhost" });
+  const verify: VerifyOptions =
+    ip === undefined ? {} : { checkServerIdentity: (_name, certificate) => checkServerIdentity(ip, certificate) };
+  const named = ip === undefined ? options : { ...options, "grpc.ssl_target_name_override": "localhost" };
+  return new Channel(address, credentials(tls === true ? {} : tls, verify), named);
+}
+
+function credentials({ ca, cert, key }: TlsOptions, verify: VerifyOptions): ChannelCredentials {
+  // Only this one notices half a client certificate.
+  const usual = ChannelCredentials.createSsl(pem(ca), pem(key), pem(cert), verify);
+  if (ca === undefined) return usual;
+  const files = { ca: Buffer.from(ca), cert: pem(cert) ?? undefined, key: pem(key) ?? undefined };
+  // OpenSSL alone trusts what is in `ca` only at the end of a chain: a server's certificate there would mean nothing.
+  return ChannelCredentials.createFromSecureContext(
+    createSecureContext({ ...files, allowPartialTrustChain: true }),
+    verify,
+  );
 }
 
 function ipIn(address: string): string | undefined {

@@ -1,3 +1,4 @@
+import { oneLine } from "../cli/plain-text.ts";
 import type { EngineInfo } from "../engine/engine.ts";
 
 /** What the one line on stdout says once a server answers. */
@@ -5,15 +6,18 @@ export interface Ready {
   engine: Pick<EngineInfo, "modelId" | "quantization" | "sink" | "window" | "kvBytesPerToken" | "capacity">;
   /** As clients dial it: host:port or unix:/path. */
   address: string;
+  /** A command line that reaches it. */
+  tryIt: string;
 }
 
-export function readyLine({ engine, address }: Ready): string {
+export function readyLine({ engine, address, tryIt }: Ready): string {
   const kvBytes = (engine.sink + engine.window) * engine.kvBytesPerToken;
-  return [
+  const parts = [
     `kakeya serves ${engine.modelId} ${engine.quantization} at ${address}`,
     `${engine.capacity} sessions, each remembers ${remembered(engine)} in ${kvBytes} KV bytes`,
-    `try: kakeya bench --address ${address} --duration 1m`,
-  ].join(" | ");
+    `try: ${tryIt}`,
+  ];
+  return oneLine(parts.join(" | "));
 }
 
 function remembered({ sink, window }: Pick<EngineInfo, "sink" | "window">): string {
@@ -23,5 +27,5 @@ function remembered({ sink, window }: Pick<EngineInfo, "sink" | "window">): stri
 
 /** The address in a server's ready line; undefined when it is another line. */
 export function addressIn(line: string): string | undefined {
-  return /^kakeya serves .* at (\S+) \| /.exec(line)?.[1];
+  return /^kakeya serves .* at (.+?) \| \d+ sessions, /.exec(line)?.[1];
 }

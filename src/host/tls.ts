@@ -19,7 +19,8 @@ export async function serverCredentials(tls: TlsFiles | undefined): Promise<Serv
   return ServerCredentials.createSsl(clientCa, [{ cert_chain: cert, private_key: key }], clientCa !== null);
 }
 
-async function readPem(flag: string, path: string): Promise<Buffer> {
+/** @throws Error that names the flag and the file */
+export async function readPem(flag: string, path: string): Promise<Buffer> {
   const pem = await readFile(path).catch((error: Error) => {
     throw new Error(`${flag} ${path}: ${error.message}`);
   });

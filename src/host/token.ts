@@ -1,9 +1,10 @@
 import { readFile } from "node:fs/promises";
+import { createInterface } from "node:readline";
 
 export interface TokenSources {
   /** `--token` */
   flag?: string | undefined;
-  /** `--token-file` */
+  /** `--token-file`; "-" is the standard input. */
   file?: string | undefined;
   /** `KAKEYA_TOKEN` */
   environment?: string | undefined;
@@ -18,10 +19,18 @@ export async function tokenFrom({ flag, file, environment }: TokenSources): Prom
 }
 
 async function tokenInFile(path: string): Promise<string> {
-  const text = await readFile(path, "utf8").catch((error: Error) => {
+  const reading = path === "-" ? firstLine(process.stdin) : readFile(path, "utf8");
+  const text = await reading.catch((error: Error) => {
     throw new Error(`--token-file ${path}: ${error.message}`);
   });
   const token = text.trim();
-  if (token === "") throw new Error(`--token-file ${path}: the file is empty`);
+  if (token === "") throw new Error(`--token-file ${path}: it is empty`);
   return token;
+}
+
+/** Up to Enter: a terminal has no end that a person knows. */
+async function firstLine(input: NodeJS.ReadableStream): Promise<string> {
+  using lines = createInterface({ input });
+  for await (const line of lines) return line;
+  return "";
 }

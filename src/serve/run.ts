@@ -15,6 +15,8 @@ export interface RunOptions {
   metricsPort?: number;
   version: string;
   log: Log;
+  /** The command line that reaches the server at an address. */
+  tryIt: (address: string) => string;
   /** Receives the one line that says that the server answers. */
   onReady: (line: string) => void;
   /** Asks the server to stop. */
@@ -38,7 +40,7 @@ export async function runServer(options: RunOptions): Promise<void> {
     const page =
       options.metricsPort === undefined ? undefined : await serveMetrics(server.metrics.registry, options.metricsPort);
     if (page !== undefined) log.info("metrics", { url: page.url });
-    options.onReady(readyLine({ engine: engine.info, address: server.address }));
+    options.onReady(readyLine({ engine: engine.info, address: server.address, tryIt: options.tryIt(server.address) }));
 
     await Promise.race([aborted(stop), aborted(server.crashed)]);
     log.info("stopping", { sessions: server.store.activeCount });

@@ -178,9 +178,30 @@ describe("kakeya bench", () => {
     await using without = start(args, scratch.path);
     expect(await without.exited).toBe(1);
     expect(await without.stderr).toContain(`the server at ${server.address} wants its token`);
+    await using wrong = start([...args, "--token", "open-says-me"], scratch.path);
+    expect(await wrong.exited).toBe(1);
+    expect(await wrong.stderr).toContain(`the server at ${server.address} refused the token`);
     await using shown = start([...args, "--token", "open-sesame"], scratch.path);
     expect(await shown.exited).toBe(0);
     expect(readFileSync(join(scratch.path, "run.json"), "utf8")).not.toContain("sesame");
+  });
+
+  test("gives up on a server that takes the connection and never answers", async () => {
+    using scratch = scratchDir();
+    using silent = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } });
+    const address = `127.0.0.1:${silent.port}`;
+    for (const command of ["bench", "smoke"]) {
+      await using run = start([command, "--address", address, "--connect-timeout", "0.3"], scratch.path);
+      expect(await run.exited).toBe(1);
+      expect(await run.stderr).toContain(`${address} took the connection and did not answer within 0.3 s`);
+    }
+  });
+
+  test("names a PEM file that it can't read, with its flag", async () => {
+    using scratch = scratchDir();
+    await using bench = start(["bench", "--address", "127.0.0.1:1", "--tls-ca", "/nowhere.pem"], scratch.path);
+    expect(await bench.exited).toBe(1);
+    expect(await bench.stderr).toStartWith("kakeya: --tls-ca /nowhere.pem: ENOENT");
   });
 
   test("says which server it can't reach, and what to do", async () => {
@@ -212,6 +233,9 @@ describe("kakeya bench", () => {
     [["--checkpoint-every", "0"], "--checkpoint-every must be longer than 0"],
     [["--address", "127.0.0.1:1", "--window", "8"], "--window is for the server that bench starts"],
     [["--token", "x"], "--token is for the server at --address"],
+    [["--tls-ca", "x.pem"], "--tls-ca is for the server at --address"],
+    [["--address", "127.0.0.1:1", "--tls-cert", "x.pem"], "needs both --tls-cert and --tls-key"],
+    [["--address", "127.0.0.1:1", "--connect-timeout", "0"], "--connect-timeout must be longer than 0"],
     [["--spacing", "1"], "unknown option --spacing"],
   ])("refuses %j with exit code 2", async (args, message) => {
     using scratch = scratchDir();

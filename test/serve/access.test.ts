@@ -112,6 +112,13 @@ describe("TLS", () => {
     expect(await rejection(server.connect().runtimeInfo())).toBeInstanceOf(Unavailable);
   });
 
+  test("can be trusted by its own certificate, and by no other of the same authority", async () => {
+    await using server = await serve({ tls: { cert: certificates.serverCert, key: certificates.serverKey } });
+    const trusting = (path: string) => server.connect({ tls: { ca: readFileSync(path) } });
+    expect((await trusting(certificates.serverCert).runtimeInfo()).modelId).toBe("kakeya-tiny");
+    expect(await rejection(trusting(certificates.clientCert).runtimeInfo())).toBeInstanceOf(Unavailable);
+  });
+
   test("with a client authority, serves those alone who show a certificate of it", async () => {
     const { serverCert, serverKey, clientCert, clientKey } = certificates;
     await using server = await serve({ tls: { cert: serverCert, key: serverKey, clientCa: certificates.ca } });

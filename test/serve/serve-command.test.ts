@@ -76,8 +76,8 @@ test("it warns of a window that the model was not trained on", async () => {
 test("its address can be read back from its line, whatever the model's name", () => {
   const engine = { quantization: "q8", sink: 4, window: 64, kvBytesPerToken: 3072, capacity: 4 } as const;
   for (const modelId of ["kakeya-tiny", "Qwen/Qwen3-0.6B", "a model at home | odd"]) {
-    for (const address of ["127.0.0.1:50051", "[::1]:1", "unix:/tmp/k.sock"]) {
-      expect(addressIn(readyLine({ engine: { ...engine, modelId }, address }))).toBe(address);
+    for (const address of ["127.0.0.1:50051", "[::1]:1", "unix:/tmp/k.sock", "unix:/tmp/with blank/k.sock"]) {
+      expect(addressIn(readyLine({ engine: { ...engine, modelId }, address, tryIt: "" }))).toBe(address);
     }
   }
   expect(addressIn("something else")).toBeUndefined();
