@@ -1,6 +1,9 @@
-import { closeSync, fsyncSync, mkdirSync, openSync, renameSync } from "node:fs";
-import { dirname, join, resolve } from "node:path";
+import { mkdirSync, rmSync } from "node:fs";
+import { basename, dirname, join, resolve } from "node:path";
 import { sourceCommit } from "../src/bench/source-commit.ts";
+import { publish } from "../src/files/atomic-file.ts";
+import { removeDeadParts } from "../src/files/part.ts";
+import { newPartFolder } from "../src/files/part-folder.ts";
 import { embedModel } from "./model-plugin.ts";
 import { embedOnnxRuntime } from "./onnxruntime-plugin.ts";
 import { bundleLong } from "./protobufjs-plugin.ts";
@@ -18,10 +21,25 @@ export type Platform = keyof typeof platforms;
 
 /** One file that runs anywhere: Bun, our code as bytecode, ONNX Runtime's libraries and the default model. */
 export async function buildExecutable(platform: Platform, outfile: string): Promise<void> {
-  const { os, arch } = platforms[platform];
   mkdirSync(dirname(outfile), { recursive: true });
+  removeDeadParts(dirname(outfile));
   // Renamed into place when whole: the one before it may be running, or another build may be under way.
-  const part = `${outfile}.${process.pid}.part`;
+  const part = newPartFolder(outfile);
+  const startedIn = process.cwd();
+  // Bun writes to a hidden file in the current folder first, which a killed build leaves there.
+  process.chdir(part);
+  try {
+    const finished = join(part, basename(outfile));
+    await compile(platform, finished);
+    publish(finished, outfile);
+  } finally {
+    process.chdir(startedIn);
+    rmSync(part, { recursive: true, force: true });
+  }
+}
+
+async function compile(platform: Platform, outfile: string): Promise<void> {
+  const { os, arch } = platforms[platform];
   await Bun.build({
     // `new Worker(new URL("./worker.ts", import.meta.url))` means a file beside the code that starts it. In the
     // executable all chunks lie in one folder; so each worker must be an entry point of its own and, by this naming,
@@ -38,20 +56,11 @@ export async function buildExecutable(platform: Platform, outfile: string): Prom
     minify: true,
     bytecode: true,
     compile: {
-      outfile: part,
+      outfile,
       target: `bun-${platform}`,
       // Otherwise it would load .env, and run a bunfig's preload, from whatever folder it is started in.
       autoloadDotenv: false,
       autoloadBunfig: false,
     },
   });
-  flush(part);
-  renameSync(part, outfile);
-}
-
-/** So that a crash leaves no empty file under a good name, and the pages are clean: only those can be given back. */
-function flush(path: string): void {
-  const fd = openSync(path, "r");
-  fsyncSync(fd);
-  closeSync(fd);
 }

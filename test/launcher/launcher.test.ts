@@ -1,14 +1,15 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import * as fs from "node:fs";
 import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { basename, join, resolve } from "node:path";
+import { partPath } from "../../src/files/part.ts";
 
 const root = resolve(import.meta.dir, "../..");
 const scratch = fs.mkdtempSync(join(tmpdir(), "kakeya-launcher-"));
 afterAll(() => fs.rmSync(scratch, { recursive: true, force: true }));
 
 /** The tools of any POSIX system that the launcher uses; npm and bun are added by the tests. */
-const tools = ["sh", "dirname", "readlink", "cmp", "find", "head", "mkdir", "cat", "rm", "sleep", "cp"];
+const tools = ["sh", "dirname", "readlink", "cmp", "find", "head", "mkdir", "cat", "rm", "sleep", "cp", "ln"];
 
 /** A folder that serves as the whole PATH. */
 function path(name: string, commands: Record<string, string | null>): string {
@@ -85,12 +86,27 @@ describe("with bun alone", () => {
     expect(await launch(join(scratch, "bin"), bunOnly, ["--version"])).toMatchObject({ code: 0, out: "9.9.9\n" });
   });
 
-  test("what a killed start left behind holds up nobody", async () => {
-    fs.rmSync(join(dir, "dist/kakeya"));
-    fs.mkdirSync(join(dir, "dist/.lock"));
-    const dead = Bun.spawnSync(["sh", "-c", "echo $$"]).stdout.toString();
-    fs.writeFileSync(join(dir, "dist/.lock/pid"), dead);
+  test("what a killed build left is in dist/ alone, and goes at the next start; a live build's stays", async () => {
+    const [inRoot, inDist] = [fs.readdirSync(dir), fs.readdirSync(join(dir, "dist"))];
+    const build = Bun.spawn([join(dir, "node_modules/.bin/bun"), "build.ts"], {
+      cwd: dir,
+      stdio: ["ignore", "ignore", "ignore"],
+    });
+    const parts = () => fs.readdirSync(join(dir, "dist")).filter((name) => name.endsWith(".part"));
+    // Killed when it writes: the executable is there, under Bun's name or its own.
+    while (!parts().some((part) => fs.readdirSync(join(dir, "dist", part)).length > 0) && build.exitCode === null) {
+      await Bun.sleep(1);
+    }
+    build.kill("SIGKILL");
+    await build.exited;
+    expect(parts()).toHaveLength(1);
+    expect(fs.readdirSync(dir)).toEqual(inRoot);
+    const live = partPath(join(dir, "dist/kakeya"));
+    fs.writeFileSync(live, "half");
     expect(await launch(dir, bunOnly, ["--version"])).toMatchObject({ code: 0, out: "9.9.9\n" });
+    expect(parts()).toEqual([basename(live)]);
+    fs.rmSync(live);
+    expect(fs.readdirSync(join(dir, "dist"))).toEqual(inDist);
   });
 
   test("it runs named tests and counts them", async () => {
