@@ -73,17 +73,6 @@ export async function startServer(bind: string, cwd: string, flags: readonly str
   };
 }
 
-/** Looks again and again until `look` finds something, for 30 s at most. */
-export async function eventually<T>(what: string, look: () => T | undefined | Promise<T | undefined>): Promise<T> {
-  const endsAt = performance.now() + 30_000;
-  while (performance.now() < endsAt) {
-    const found = await look();
-    if (found !== undefined) return found;
-    await Bun.sleep(20);
-  }
-  throw new Error(`waited for ${what} in vain`);
-}
-
 export function isAlive(pid: number): boolean {
   try {
     return process.kill(pid, 0);

@@ -10,6 +10,7 @@ import {
   SessionNotFound,
   Unavailable,
 } from "../../src/client/index.ts";
+import { eventually } from "../eventually.ts";
 import { rejection } from "../rejection.ts";
 import { type Serving, serving } from "../serve/serving.ts";
 
@@ -48,6 +49,11 @@ test("the runtime's information comes as plain numbers", async () => {
   expect(typeof info.residentBytes).toBe("number");
   expect(info.uptimeS).toBeGreaterThan(0);
 });
+
+/** What the server knows of a session. */
+function ownOf({ id }: { id: string }) {
+  return [...server.server.store.sessions].find((own) => own.id === id);
+}
 
 describe("how a generation ended", () => {
   test("with an end-of-sequence id", async () => {
@@ -139,7 +145,7 @@ describe("each status has its class", () => {
     const running = session.generate({ maxTokens: 10_000 });
     await running.next();
     const waiting = session.append([1]);
-    await Bun.sleep(20);
+    await eventually("a call that waits", () => server.server.store.queueDepth > 0 || undefined);
     expect(await caught(session.append([1]))).toBeInstanceOf(ResourceExhausted);
     await running.return();
     await waiting;
@@ -148,8 +154,7 @@ describe("each status has its class", () => {
   test("InvariantViolation, when the cache is corrupt", async () => {
     const session = await client.createSession();
     await session.append([1, 2, 3]);
-    const own = [...server.server.store.sessions].find(({ id }) => id === session.id);
-    await server.engine.corrupt(own?.sequence ?? 0);
+    await server.engine.corrupt(ownOf(session)?.sequence ?? 0);
     const error = await caught(session.append([4]));
     expect(error).toBeInstanceOf(InvariantViolation);
     expect(error.message).toContain("INV-1 violated");
@@ -176,7 +181,7 @@ describe("each status has its class", () => {
     }
     const abort = new AbortController();
     const appending = caught(session.append(new Array(5000).fill(1), { signal: abort.signal }));
-    await Bun.sleep(10);
+    await eventually("the append's start", () => ownOf(session)?.idle === false || undefined);
     abort.abort();
     expect(await appending).toBeInstanceOf(Cancelled);
     const closing = server.connect();

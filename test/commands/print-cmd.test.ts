@@ -4,7 +4,8 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { optionWords, shellLine } from "../../src/cli/shell.ts";
 import { addressIn } from "../../src/host/ready.ts";
-import { eventually, shell, start, startServer } from "../bench/processes.ts";
+import { shell, start, startServer } from "../bench/processes.ts";
+import { eventually } from "../eventually.ts";
 import { scratchDir } from "../scratch.ts";
 
 setDefaultTimeout(60_000);

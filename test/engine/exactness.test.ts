@@ -4,12 +4,12 @@
  * with other plans that are somewhere else in it.
  */
 import { afterAll, describe, expect, test } from "bun:test";
+import { testSeed } from "../seed.ts";
 import { seededRandom } from "../seeded-random.ts";
 import { generateIds } from "./generating.ts";
 import { loadCore, quantizations } from "./models.ts";
 
 const plans = Number(process.env.KAKEYA_EXACTNESS_PLANS ?? 200);
-const seed = Number(process.env.KAKEYA_EXACTNESS_SEED ?? Date.now() % 1e9);
 const tokens = 620;
 const together = 4;
 
@@ -20,11 +20,11 @@ describe.each(["kakeya-tiny", "llama3-rope", "multi-head"])("%s", (model) => {
     const loaded = loadCore(model, { quantization, window, capacity: together + 1 });
     afterAll(async () => (await loaded).close());
 
-    test(`${plans} random plans give the bits of one token at a time (seed ${seed})`, async () => {
+    test(`${plans} random plans give the bits of one token at a time (seed ${testSeed})`, async () => {
       const core = await loaded;
       const { info } = core;
       expect(info.exact).toBe(true);
-      const random = seededRandom(seed);
+      const random = seededRandom(testSeed);
       const hash = (sequence: number) => Bun.hash(core.logits(sequence));
 
       // The history: random spans, and spans in which the model continues itself.
@@ -71,7 +71,7 @@ describe.each(["kakeya-tiny", "llama3-rope", "multi-head"])("%s", (model) => {
         }
         for (const run of [...running]) {
           if (hash(run.sequence) !== logits[run.done - 1] && run.done > 0) {
-            throw new Error(`plan ${run.plan}: other bits at position ${run.done - 1} (seed ${seed})`);
+            throw new Error(`plan ${run.plan}: other bits at position ${run.done - 1} (seed ${testSeed})`);
           }
           if (run.done < history.length) continue;
           expect(await core.state(run.sequence)).toEqual(await core.state(reference));

@@ -6,7 +6,8 @@ import http2, { type ClientHttp2Session, connect, type IncomingHttpHeaders, type
 import { type AddressInfo, connect as connectSocket } from "node:net";
 import { patchBunHttp2 } from "../../src/grpc/bun-http2.ts";
 
-if (process.argv[2] === "patched") patchBunHttp2();
+const patched = process.argv[2] === "patched";
+if (patched) patchBunHttp2();
 
 const server = http2.createServer();
 server.on("stream", (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => {
@@ -24,7 +25,7 @@ client.on("error", () => {});
 const flood = client.request({ ":path": "/flood" });
 await new Promise((resolve) => flood.once("response", resolve));
 await Bun.sleep(100);
-const answerBesideStalledStream = await Promise.race([body(client, "/ping"), Bun.sleep(1500)]);
+const answerBesideStalledStream = await answerOf(body(client, "/ping"));
 
 const answersAfterCancels = await answersAfter(2000);
 
@@ -53,7 +54,12 @@ async function answersAfter(cancels: number): Promise<boolean> {
     stream.close(http2.constants.NGHTTP2_CANCEL);
     if (i % 50 === 0) await Bun.sleep(1);
   }
-  return (await Promise.race([body(busy, "/ping"), Bun.sleep(1500)]).catch(() => "refused")) === "pong";
+  return (await answerOf(body(busy, "/ping")).catch(() => "refused")) === "pong";
+}
+
+/** With the patch an answer comes, however busy the machine is; without it, none is expected, and a second is enough. */
+function answerOf(answer: Promise<string>): Promise<unknown> {
+  return patched ? answer : Promise.race([answer, Bun.sleep(1500)]);
 }
 
 /** The payload of the first HEADERS frame that answers a GET (RFC 9113, section 6.2). */

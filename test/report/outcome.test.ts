@@ -5,6 +5,7 @@ import { bench } from "../../src/bench/bench.ts";
 import { benchOptions } from "../../src/bench/options.ts";
 import { exit } from "../../src/cli/exit.ts";
 import { readReport } from "../../src/report/report-file.ts";
+import { eventually } from "../eventually.ts";
 import { scratchDir } from "../scratch.ts";
 
 setDefaultTimeout(60_000);
@@ -28,8 +29,7 @@ test("a bench answers with the report that it wrote, and with what the model sai
 test("a signal ends the run in order, with its name in the report", async () => {
   using scratch = scratchDir();
   const running = bench(options(scratch.path, { "turn-spacing": "0.1" }));
-  while (!existsSync(join(scratch.path, "deep/run.json.partial"))) await Bun.sleep(10);
-  await Bun.sleep(300);
+  await eventually("a checkpoint", () => existsSync(join(scratch.path, "deep/run.json.partial")) || undefined);
   process.kill(process.pid, "SIGHUP");
   const { exitCode, report } = await running;
   expect(exitCode).toBe(exit.interrupted);
@@ -40,7 +40,7 @@ test("a report that can't be written at the end leaves the last checkpoint, and 
   using scratch = scratchDir();
   const output = join(scratch.path, "deep/run.json");
   const running = bench(options(scratch.path, { turns: "20", "turn-spacing": "0.1" }));
-  while (!existsSync(`${output}.partial`)) await Bun.sleep(10);
+  await eventually("a checkpoint", () => existsSync(`${output}.partial`) || undefined);
   // Something in the report's place that no rename replaces.
   await Bun.$`mkdir ${output} && touch ${output}/occupied`;
   const error: unknown = await running.catch((caught) => caught);

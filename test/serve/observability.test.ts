@@ -6,6 +6,7 @@ import { HealthDefinition } from "nice-grpc-server-health";
 import type { Engine } from "../../src/engine/engine.ts";
 import { createLog, type LogFields } from "../../src/host/log.ts";
 import { type MetricsPage, serveMetrics } from "../../src/host/metrics-page.ts";
+import { eventually } from "../eventually.ts";
 import { rejection } from "../rejection.ts";
 import { type Serving, serving, testEngine } from "./serving.ts";
 import { dial, statusOf, stream } from "./wire.ts";
@@ -80,7 +81,7 @@ describe("metrics", () => {
       const ids = session.generate({ maxTokens: 100_000 });
       await ids.next();
       const waiting = session.append([1]);
-      await Bun.sleep(20);
+      await eventually("a call that waits", () => server.server.store.queueDepth > 0 || undefined);
       const samples = await scrape(page);
       expect(samples.get("num_requests_running")).toBe(2);
       expect(samples.get("num_requests_waiting")).toBeGreaterThanOrEqual(1);
@@ -143,9 +144,9 @@ describe("health", () => {
         for await (const { status } of health.watch({ service })) seen.push(status);
       })(),
     );
-    await Bun.sleep(20);
+    await eventually("the first status", () => seen.length > 0 || undefined);
     const stopped = server.server.stop();
-    await Bun.sleep(20);
+    await eventually("the second status", () => seen.length > 1 || undefined);
     expect(await health.check({ service: "" })).toEqual(serves(2));
     expect(await health.check({ service })).toEqual(serves(2));
     await ids.return();

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Client, Unavailable } from "../../src/client/index.ts";
 import { addressIn, readyLine } from "../../src/host/ready.ts";
+import { eventually } from "../eventually.ts";
 import { rejection } from "../rejection.ts";
 
 const main = join(import.meta.dir, "../../src/main.ts");
@@ -52,6 +53,14 @@ async function serve(...flags: string[]): Promise<Served> {
   };
 }
 
+/** Waits until the server has heard the signal: it turns new calls away. */
+async function turnedAway(client: Client): Promise<void> {
+  await eventually("the server's refusal", async () => {
+    const refusal = await client.runtimeInfo().catch((error: unknown) => error);
+    return refusal instanceof Unavailable ? true : undefined;
+  });
+}
+
 test("it says on one line what it serves and where, and nothing else on stdout", async () => {
   await using server = await serve();
   expect(server.readyLine).toMatch(
@@ -92,7 +101,7 @@ for (const signal of ["SIGTERM", "SIGINT"] as const) {
     const stream = session.generate({ maxTokens: 50 });
     await stream.next();
     server.process.kill(signal);
-    await Bun.sleep(30);
+    await turnedAway(client);
     expect(await rejection(client.createSession())).toBeInstanceOf(Unavailable);
     expect(await Array.fromAsync(stream)).toHaveLength(49);
     expect(session.lastResult?.stopReason).toBe("max-tokens");
@@ -121,7 +130,7 @@ test("a second signal ends it at once", async () => {
   const stream = session.generate({ maxTokens: 2 ** 32 - 1 });
   await stream.next();
   server.process.kill("SIGTERM");
-  await Bun.sleep(100);
+  await turnedAway(client);
   expect(server.process.exitCode).toBeNull();
   server.process.kill("SIGTERM");
   expect(await server.process.exited).toBe(143);

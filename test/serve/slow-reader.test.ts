@@ -36,10 +36,14 @@ test("a reader that stops reading stops its generation, and goes on where it sto
   reader.write(frame(frameType.headers, endHeaders, 1, callHeaders("/kakeya.v1.RuntimeService/Generate")));
   reader.write(frame(frameType.data, endStream, 1, message(generate.finish())));
 
+  // It stands still when another session's steps, in which it would take part, no longer move it.
+  const other = await client.createSession();
+  await other.append([1, 2, 3]);
   const stalledAt = async () => {
-    const historyTokens = () => [...server.server.store.sessions][0]?.historyTokens ?? 0;
+    const historyTokens = () =>
+      [...server.server.store.sessions].find(({ id }) => id === session.id)?.historyTokens ?? 0;
     for (let before = -1; ; before = historyTokens()) {
-      await Bun.sleep(200);
+      for await (const _ of other.generate({ maxTokens: 200 }));
       if (historyTokens() === before) return before;
     }
   };
