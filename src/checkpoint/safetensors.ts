@@ -1,7 +1,7 @@
 import { closeSync, existsSync, readSync } from "node:fs";
 import { join } from "node:path";
 import { dtypeBytes, type TensorDtype, toFloat32 } from "./float-conversion.ts";
-import { isJsonObject, readJsonFile } from "./json-file.ts";
+import { isJsonObject, type JsonObject, readJsonFile } from "./json-file.ts";
 import { ModelError } from "./model-error.ts";
 import { requireRegularFile } from "./regular-file.ts";
 import { readHeader } from "./safetensors-header.ts";
@@ -86,10 +86,25 @@ function checkpointFiles(dir: string): Map<string, string[]> {
   const indexFile = `${single}.index.json`;
   const index = readJsonFile(indexFile);
   if (index === undefined) throw noWeights(dir, single);
+  const files = new Map<string, string[]>();
+  for (const [shard, names] of shardsOf(indexFile, index)) {
+    const file = join(dir, shard);
+    if (!existsSync(file)) {
+      throw new ModelError(file, "is missing, and model.safetensors.index.json names it", "Download this shard");
+    }
+    files.set(file, names);
+  }
+  return files;
+}
+
+/**
+ * The shards that the object in a model.safetensors.index.json names, each with its tensors.
+ * Throws ModelError when a shard's name is no name of a file beside it.
+ */
+export function shardsOf(indexFile: string, index: JsonObject): Map<string, string[]> {
   const weightMap = index.weight_map;
   if (!isJsonObject(weightMap)) throw new ModelError(indexFile, "has no weight_map", "Download the file again");
-
-  const files = new Map<string, string[]>();
+  const shards = new Map<string, string[]>();
   for (const [name, shard] of Object.entries(weightMap)) {
     if (typeof shard !== "string" || !/^[^/\\]+\.safetensors$/.test(shard)) {
       throw new ModelError(
@@ -98,13 +113,11 @@ function checkpointFiles(dir: string): Map<string, string[]> {
         "Download the file again",
       );
     }
-    const file = join(dir, shard);
-    const names = files.get(file);
-    if (names !== undefined) names.push(name);
-    else if (existsSync(file)) files.set(file, [name]);
-    else throw new ModelError(file, "is missing, and model.safetensors.index.json names it", "Download this shard");
+    const names = shards.get(shard);
+    if (names === undefined) shards.set(shard, [name]);
+    else names.push(name);
   }
-  return files;
+  return shards;
 }
 
 function noWeights(dir: string, single: string): ModelError {

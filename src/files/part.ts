@@ -4,9 +4,9 @@
  */
 
 import { createHash, randomBytes } from "node:crypto";
-import { readdirSync, readFileSync, readlinkSync, rmSync, statSync } from "node:fs";
+import { readdirSync, readFileSync, readlinkSync, renameSync, rmSync, statSync } from "node:fs";
 import { hostname } from "node:os";
-import { join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { codeOf } from "./file-error.ts";
 
 const partName = /\.([0-9a-f]{8})-(\d+)-[0-9a-f]{12}\.part$/;
@@ -25,12 +25,33 @@ export function partPath(target: string): string {
 /** Removes what writers that died left in `dir`. Does what it can: another process may be doing the same. */
 export function removeDeadParts(dir: string, nowMs = Date.now()): void {
   for (const name of namesIn(dir)) {
-    const [, machine, pid] = partName.exec(name) ?? [];
-    if (machine === undefined) continue;
-    const part = join(dir, name);
-    const isDead = machine === thisMachine() ? !isAlive(Number(pid)) : nowMs - lastWriteMs(part) > abandonedAfterMs;
-    if (isDead) removeIfPossible(part);
+    if (isDeadPart(dir, name, nowMs)) removeIfPossible(join(dir, name));
   }
+}
+
+/**
+ * Takes over what a writer of `target` that died has left: its new name, by which nobody else takes it. Undefined when
+ * nothing was left.
+ */
+export function adoptDeadPart(target: string, nowMs = Date.now()): string | undefined {
+  const dir = dirname(target);
+  for (const name of namesIn(dir)) {
+    if (name.replace(partName, "") !== basename(target) || !isDeadPart(dir, name, nowMs)) continue;
+    const own = partPath(target);
+    try {
+      renameSync(join(dir, name), own);
+      return own;
+    } catch (error) {
+      if (codeOf(error) !== "ENOENT") throw error; // Another process was faster.
+    }
+  }
+  return undefined;
+}
+
+function isDeadPart(dir: string, name: string, nowMs: number): boolean {
+  const [, machine, pid] = partName.exec(name) ?? [];
+  if (machine === undefined) return false;
+  return machine === thisMachine() ? !isAlive(Number(pid)) : nowMs - lastWriteMs(join(dir, name)) > abandonedAfterMs;
 }
 
 let machine: string | undefined;

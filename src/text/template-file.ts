@@ -1,8 +1,8 @@
-import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { tokenText } from "../checkpoint/eos.ts";
 import { isJsonObject, type JsonObject, readJsonFile } from "../checkpoint/json-file.ts";
 import { ModelError } from "../checkpoint/model-error.ts";
+import { readRegularFile } from "../checkpoint/regular-file.ts";
 
 /** A model's chat template as it lies in its files, not compiled yet. */
 export interface TemplateFile {
@@ -18,6 +18,9 @@ export interface TemplateFile {
 
 const tokenNames = ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
 
+/** The longest known chat template takes 20 KB. */
+const mostBytes = 2 ** 20;
+
 /**
  * Finds the chat template of a Hugging Face directory: `chat_template.jinja`, or else `chat_template` in
  * tokenizer_config.json, which is one template or a list of named ones ("default", "tool_use").
@@ -29,7 +32,7 @@ export function readTemplateFile(dir: string): TemplateFile {
   const config = readJsonFile(configFile) ?? {};
   const specialTokens = readSpecialTokens(config);
   const jinjaFile = join(dir, "chat_template.jinja");
-  const jinja = readTextFile(jinjaFile);
+  const jinja = readRegularFile(jinjaFile, mostBytes);
   // As in transformers, the file wins.
   if (jinja !== undefined) return { file: jinjaFile, source: jinja, sourceWithTools: jinja, specialTokens };
 
@@ -71,16 +74,4 @@ function readSpecialTokens(config: JsonObject): Record<string, string | string[]
     tokens.additional_special_tokens = additional.map(tokenText).filter((text) => text !== undefined);
   }
   return tokens;
-}
-
-function readTextFile(path: string): string | undefined {
-  try {
-    return readFileSync(path, "utf8");
-  } catch (error) {
-    if (error instanceof Error && "code" in error && (error.code === "ENOENT" || error.code === "ENOTDIR"))
-      return undefined;
-    throw new ModelError(path, `can't be read: ${String(error)}`, "Check the file and its permissions", {
-      cause: error,
-    });
-  }
 }

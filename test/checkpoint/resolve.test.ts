@@ -57,12 +57,30 @@ describe("A model", () => {
   });
 });
 
+test("A revision is found by its branch, its tag or its commit", () => {
+  using scratch = scratchDir();
+  const main = writeHub(scratch.path, id, "1".repeat(40));
+  const folder = join(scratch.path, "models--Qwen--Qwen3-0.6B");
+  mkdirSync(join(folder, "refs", "refs", "pr"), { recursive: true });
+  for (const ref of ["v1.0", "refs/pr/7"]) writeFileSync(join(folder, "refs", ref), "old");
+  const env = { HF_HUB_CACHE: scratch.path };
+  expect(resolveModel(`${id}@main`, env).dir).toBe(main);
+  expect(resolveModel(`${id}@v1.0`, env)).toEqual({ dir: join(folder, "snapshots", "old"), modelId: `${id}@v1.0` });
+  expect(resolveModel(`${id}@refs/pr/7`, env).dir).toBe(join(folder, "snapshots", "old"));
+  expect(resolveModel(`${id}@${"1".repeat(40)}`, env).dir).toBe(main);
+  expect(() => resolveModel(`${id}@v2`, env)).toThrow(
+    /^Qwen\/Qwen3-0\.6B@v2: .*looked for refs\/v2 in .*Fetch it first: kakeya pull Qwen\/Qwen3-0\.6B@v2\.$/,
+  );
+  expect(() => resolveModel(`${id}@${"2".repeat(40)}`, env)).toThrow(/looked for snapshots\/2{40} in/);
+  expect(() => resolveModel(`${id}@../../x`, env)).toThrow("is no such directory");
+});
+
 describe("A model is refused, with what to do, when", () => {
   test("its id is in no cache: the error lists them and the command that fetches it", () => {
     expect(() => resolveModel(id, { HF_HUB_CACHE: "/one", HF_HOME: "/two", HOME: "/three" })).toThrow(
       "Qwen/Qwen3-0.6B: is neither a directory nor in the local Hugging Face cache (looked for refs/main in " +
         "/one/models--Qwen--Qwen3-0.6B, /two/hub/models--Qwen--Qwen3-0.6B, " +
-        "/three/.cache/huggingface/hub/models--Qwen--Qwen3-0.6B). Fetch it first: hf download Qwen/Qwen3-0.6B.",
+        "/three/.cache/huggingface/hub/models--Qwen--Qwen3-0.6B). Fetch it first: kakeya pull Qwen/Qwen3-0.6B.",
     );
   });
 
@@ -71,7 +89,7 @@ describe("A model is refused, with what to do, when", () => {
     writeHub(scratch.path);
     writeFileSync(join(scratch.path, "models--Qwen--Qwen3-0.6B", "refs", "main"), "gone");
     expect(() => resolveModel(id, { HF_HUB_CACHE: scratch.path })).toThrow(
-      /refs\/main: points at .*snapshots\/gone, which holds no config\.json\. Fetch it again: hf download Qwen\/Qwen3-0\.6B\./,
+      /refs\/main: points at .*snapshots\/gone, which holds no config\.json\. Fetch it again: kakeya pull Qwen\/Qwen3-0\.6B\./,
     );
   });
 

@@ -6,17 +6,20 @@ import type { ArgsDef } from "citty";
 import type { Command } from "../../src/cli/command.ts";
 import { exit } from "../../src/cli/exit.ts";
 import { SqliteStore } from "../../src/state/sqlite-store.ts";
+import { HubServer } from "../checkpoint/hub-server.ts";
 
 const root = resolve(import.meta.dir, "../..");
 const main = join(root, "src/main.ts");
-const names = ["serve", "bench", "aggregate", "sessions", "smoke", "print-cmd"];
+const names = ["serve", "bench", "aggregate", "sessions", "smoke", "pull", "print-cmd"];
 
 const commandOf = async (name: string): Promise<Command> =>
   (await import(join(root, "commands", `${name}.ts`))).default;
 const commands = await Promise.all(names.map(commandOf));
 
-/** A folder with the reports that examples name. */
+/** A folder with the reports that examples name, and a hub with the models. */
 const cwd = fs.mkdtempSync(join(tmpdir(), "kakeya-examples-"));
+const hub = await HubServer.start();
+const env = { ...process.env, HF_ENDPOINT: hub.url, HF_HUB_CACHE: join(cwd, "hub") };
 beforeAll(async () => {
   const report = join(root, "test/report/data/bench_session_4h_1780332893.json");
   fs.mkdirSync(join(cwd, "results"));
@@ -24,11 +27,15 @@ beforeAll(async () => {
   await store.create({ id: "example", label: "", eosTokenIds: [], facts: {} });
   for (const name of ["results/bench.json", "before.json", "after.json"]) fs.copyFileSync(report, join(cwd, name));
 });
-afterAll(() => fs.rmSync(cwd, { recursive: true, force: true }));
+afterAll(async () => {
+  await hub[Symbol.asyncDispose]();
+  fs.rmSync(cwd, { recursive: true, force: true });
+});
 
 function start(line: string) {
   return Bun.spawn(["sh", "-c", `exec "$0" "$1" ${line}`, process.execPath, main], {
     cwd,
+    env,
     stdin: "ignore",
     stdout: "pipe",
     stderr: "pipe",

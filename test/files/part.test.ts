@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
-import { existsSync, mkdirSync, readdirSync, utimesSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { partPath, removeDeadParts } from "../../src/files/part.ts";
+import { adoptDeadPart, partPath, removeDeadParts } from "../../src/files/part.ts";
 import { scratchDir } from "../scratch.ts";
 import { deadPart } from "./dead-part.ts";
 
@@ -48,4 +48,18 @@ test.each(["model.part", "a.1-00ff.part", "0123abcd", ".part"])("%s is not ours"
 
 test("a folder that is not there is no reason to fail", () => {
   removeDeadParts("/no/such/folder");
+});
+
+test("what a dead process left of a file is taken over, once, and nobody else's", () => {
+  using scratch = scratchDir();
+  const target = join(scratch.path, "target");
+  expect(adoptDeadPart(target)).toBeUndefined();
+  writeFileSync(deadPart(target), "half");
+  writeFileSync(deadPart(`${target}-2`), "another file's");
+  writeFileSync(partPath(target), "a live writer's");
+  const adopted = adoptDeadPart(target) ?? "";
+  expect(readFileSync(adopted, "utf8")).toBe("half");
+  expect(adopted).toContain(`-${process.pid}-`);
+  expect(adoptDeadPart(target)).toBeUndefined();
+  expect(readdirSync(scratch.path)).toHaveLength(3);
 });
