@@ -13,7 +13,7 @@ import type { BenchOptions } from "./options.ts";
 import { outputsOf } from "./outputs.ts";
 import { Progress } from "./progress.ts";
 import { RunRecord } from "./record.ts";
-import { run, warmUp } from "./runner.ts";
+import { longestWarmUpS, run, warmUp } from "./runner.ts";
 import { StopSignals } from "./stop-signals.ts";
 import { openTarget, type Target } from "./target.ts";
 import { Walk } from "./walk.ts";
@@ -39,6 +39,8 @@ export async function bench(options: BenchOptions): Promise<BenchOutcome> {
   await using target = await openTarget(options, outputs.log?.path);
   const walkOf = (control: ConfigV2["control"], clock: Clock) =>
     new Walk({ ...options, ...target, eosTokenIds: target.info.defaultEosTokenIds, workload, control, clock });
+  if (options.warmUpTurns > 0)
+    say(`warming up: ${options.warmUpTurns} turns, or ${longestWarmUpS} s, that nobody records`);
   const warmUpClock = systemClock();
   const warmUpTurns = await warmUp(walkOf("none", warmUpClock), options.warmUpTurns, warmUpClock);
 
@@ -60,7 +62,7 @@ export async function bench(options: BenchOptions): Promise<BenchOutcome> {
   const walk = walkOf(options.control, clock);
   let abortReason: string | null = null;
   {
-    using progress = new Progress({ ...options, record, nowS: clock.nowS, terminal: process.stderr });
+    using progress = new Progress({ run: options, record, nowS: clock.nowS, terminal: process.stderr });
     try {
       await run(options, { walk, record, checkpoint, clock, stop: stop.signal, onTurn: () => progress.onTurn() });
       abortReason = stop.received;

@@ -7,6 +7,7 @@ import { formatSeconds } from "../report/figures.ts";
 import { type Gates, gateNames } from "../report/report.ts";
 import { percentile } from "../report/stats.ts";
 import type { RunRecord } from "./record.ts";
+import type { RunOptions } from "./runner.ts";
 
 /** Gates and median look at every turn: they are brought up to date this often, between two turns. */
 const summaryEveryS = 60;
@@ -15,7 +16,7 @@ const cheapMedianTurns = 1000;
 
 export interface ProgressOptions {
   record: RunRecord;
-  durationS: number;
+  run: RunOptions;
   nowS: () => number;
   /** Standard error. */
   terminal: { isTTY?: boolean; columns?: number; write(text: string): unknown };
@@ -57,8 +58,9 @@ export class Progress implements Disposable {
   }
 
   #say(): void {
-    const { record, durationS, nowS, terminal } = this.#options;
-    const line = progressLine({ record, durationS, nowS: nowS(), gates: this.#gates, medianS: this.#medianS });
+    const { record, run, nowS, terminal } = this.#options;
+    const now = { record, run, nowS: nowS(), gates: this.#gates, medianS: this.#medianS };
+    const line = progressLine(now, this.#live.columns);
     this.#live.update(line);
     if (!terminal.isTTY) terminal.write(`${line}\n`);
   }
@@ -66,24 +68,50 @@ export class Progress implements Disposable {
 
 interface Now {
   record: RunRecord;
-  durationS: number;
+  run: RunOptions;
   nowS: number;
   gates: Gates | undefined;
   medianS: number | null;
 }
 
+/** What is shown side by side; where there is no room for all, what is needed least goes first. */
+interface Part {
+  text: string;
+  /** 1: needed most. */
+  rank: number;
+}
+
 /**
- * For example "turn 12 · 0:05:31/4:00:00 · 210 ms (median 205 ms) · KV 204 KiB · gates pass, latency open": about a
- * terminal's width.
+ * For example "turn 12 · 0:05:31/4:00:00 · 210 ms · median 205 ms · KV 204 KiB · gates pass, latency open". Of a run
+ * that ends after so many turns: "turn 12/480 · 0:05:31 · ...".
  */
-export function progressLine({ record, durationS, nowS, gates, medianS }: Now): string {
-  const parts = [`turn ${record.turns.length}`, `${clockTime(nowS)}/${clockTime(durationS)}`];
+export function progressLine({ record, run, nowS, gates, medianS }: Now, columns = Number.POSITIVE_INFINITY): string {
+  const { durationS, turnsTarget, turnSpacingS } = run;
+  const endsByTurns = turnsTarget !== null && turnsTarget * turnSpacingS <= durationS;
+  const turn = `turn ${record.turns.length}`;
+  const parts: Part[] = [
+    { rank: 1, text: endsByTurns ? `${turn}/${turnsTarget}` : turn },
+    { rank: 2, text: endsByTurns ? clockTime(nowS) : `${clockTime(nowS)}/${clockTime(durationS)}` },
+  ];
   const last = record.turns.at(-1);
-  if (last?.ok) parts.push(`${formatSeconds(last.latency_s)} (median ${formatSeconds(medianS ?? last.latency_s)})`);
-  if (last?.ok) parts.push(`KV ${formatBytes(last.kv_live_bytes ?? 0)}`);
-  if (last && !last.ok) parts.push(`the last turn failed: ${last.error_class}`);
-  if (gates) parts.push(standing(gates));
-  return parts.join(" · ");
+  if (last?.ok) {
+    parts.push({ rank: 4, text: formatSeconds(last.latency_s) });
+    parts.push({ rank: 5, text: `median ${formatSeconds(medianS ?? last.latency_s)}` });
+    parts.push({ rank: 6, text: `KV ${formatBytes(last.kv_live_bytes ?? 0)}` });
+  }
+  if (last && !last.ok) parts.push({ rank: 4, text: `the last turn failed: ${last.error_class}` });
+  if (gates) parts.push({ rank: 3, text: standing(gates) });
+  return fitted(parts, columns);
+}
+
+function fitted(parts: readonly Part[], columns: number): string {
+  let shown: Part[] = [];
+  const line = (some: readonly Part[]) => some.map(({ text }) => text).join(" · ");
+  for (const part of parts.toSorted((a, b) => a.rank - b.rank)) {
+    const more = parts.filter((one) => one === part || shown.includes(one));
+    if (shown.length === 0 || line(more).length <= columns) shown = more;
+  }
+  return line(shown);
 }
 
 /** "gates pass", but for those that don't. */

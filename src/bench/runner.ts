@@ -30,7 +30,7 @@ export interface RunParts {
 }
 
 /** The longest warm-up: a slow model's kernels are warm after a turn or two. */
-const longestWarmUpS = 10;
+export const longestWarmUpS = 10;
 
 /**
  * Runs turns that nobody records, so that the first recorded ones don't measure how code is compiled and memory

@@ -1,6 +1,8 @@
 import { formatBytes } from "./units.ts";
 
 export interface Progress {
+  /** Room for text: what is longer is cut. Follows the terminal as its window changes; no limit where nothing is shown. */
+  readonly columns: number;
   /** Shows `text` in place of what was shown before. */
   update(text: string): void;
   /** Removes the line, so that results follow a clean screen. */
@@ -14,19 +16,24 @@ interface Terminal {
 }
 
 const repaintMs = 100;
+const usualColumns = 80;
 
 /** One line that repaints itself on a terminal's stderr, at most ten times a second; elsewhere it writes nothing. */
 export function progress(
   terminal: Terminal = process.stderr,
   now: () => number = performance.now.bind(performance),
 ): Progress {
-  if (!terminal.isTTY) return { update() {}, end() {} };
+  if (!terminal.isTTY) return { columns: Number.POSITIVE_INFINITY, update() {}, end() {} };
   let paintedAt = Number.NEGATIVE_INFINITY;
   return {
+    get columns() {
+      // A terminal that was never told its size says 0. The last column stays empty: some terminals wrap in it.
+      return (terminal.columns || usualColumns) - 1;
+    },
     update(text) {
       if (now() - paintedAt < repaintMs) return;
       paintedAt = now();
-      terminal.write(`\r\x1b[2K${text.slice(0, (terminal.columns ?? 80) - 1)}`);
+      terminal.write(`\r\x1b[2K${text.slice(0, this.columns)}`);
     },
     end() {
       terminal.write("\r\x1b[2K");

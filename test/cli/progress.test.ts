@@ -27,6 +27,16 @@ test("a line never wraps", () => {
   expect(screen.written).toEqual([`${erase}${"x".repeat(19)}`]);
 });
 
+test("a line's room follows the terminal, and is the usual 80 where the terminal does not know", () => {
+  const screen = terminal(true);
+  const line = progress(screen, () => 0);
+  expect(line.columns).toBe(19);
+  screen.columns = 132;
+  expect(line.columns).toBe(131);
+  screen.columns = 0;
+  expect(line.columns).toBe(79);
+});
+
 test("elsewhere nothing is written", () => {
   const pipe = terminal(false);
   const line = progress(pipe, () => 0);
@@ -38,7 +48,7 @@ test("elsewhere nothing is written", () => {
 test("bytes are shown as done, of how many, and how fast", () => {
   const shown: string[] = [];
   let nowMs = 1000;
-  const show = showBytes({ update: (text) => shown.push(text), end() {} }, "preparing", () => nowMs);
+  const show = showBytes({ columns: 80, update: (text) => shown.push(text), end() {} }, "preparing", () => nowMs);
   nowMs = 3000;
   show({ doneBytes: 4 << 20, totalBytes: 8 << 20 });
   expect(shown).toEqual(["preparing: 4 MiB of 8 MiB, 2 MiB/s"]);
