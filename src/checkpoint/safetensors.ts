@@ -1,4 +1,4 @@
-import { closeSync, existsSync, readSync } from "node:fs";
+import { closeSync, existsSync, fstatSync, readSync, type Stats, statSync } from "node:fs";
 import { join } from "node:path";
 import { dtypeBytes, type TensorDtype, toFloat32 } from "./float-conversion.ts";
 import { isJsonObject, type JsonObject, readJsonFile } from "./json-file.ts";
@@ -24,6 +24,11 @@ export interface Checkpoint {
   readonly tensors: ReadonlyMap<string, CheckpointTensor>;
   /** Fills `out` with the elements [firstElement, firstElement + out.length) of a tensor, as float32. */
   readFloats(name: string, firstElement: number, out: Float32Array): void;
+  /**
+   * A file among those being read that was written to since the checkpoint was opened, or since this was last asked;
+   * undefined when there is none. One that was replaced under its name, or removed, is still read as it was.
+   */
+  changedFile(): string | undefined;
   /** The tensor, if it has this shape; else ModelError. */
   require(name: string, shape: readonly number[]): CheckpointTensor;
   close(): void;
@@ -38,7 +43,9 @@ export function openCheckpoint(dir: string): Checkpoint {
   /** Tensors in formats that hold no weights (integers, float8), by name. */
   const unread = new Map<string, { file: string; dtype: string }>();
   const files = checkpointFiles(dir);
+  const identities = new Map<string, string>();
   for (const [file, expected] of files) {
+    identities.set(file, identityOf(statSync(file)));
     const header = readHeader(file);
     for (const name of expected) {
       if (!header.has(name))
@@ -64,6 +71,7 @@ export function openCheckpoint(dir: string): Checkpoint {
       }
       reader.read(tensor, firstElement, out);
     },
+    changedFile: () => reader.changedFile(identities),
     require(name, shape) {
       const tensor = tensors.get(name);
       if (tensor === undefined) throw missing(dir, name, tensors, unread);
@@ -180,6 +188,17 @@ class RangeReader {
     }
   }
 
+  /** Of the open files, one that is no longer what `identities` says, which then says what it is now. */
+  changedFile(identities: Map<string, string>): string | undefined {
+    for (const [file, fd] of this.descriptors) {
+      const identity = identityOf(fstatSync(fd));
+      if (identity === identities.get(file)) continue;
+      identities.set(file, identity);
+      return file;
+    }
+    return undefined;
+  }
+
   close(): void {
     for (const fd of this.descriptors.values()) closeSync(fd);
     this.descriptors.clear();
@@ -202,4 +221,9 @@ class RangeReader {
     this.descriptors.set(file, fd);
     return fd;
   }
+}
+
+/** Changes whenever the file is written to or another one takes its place. */
+function identityOf({ dev, ino, size, mtimeMs }: Stats): string {
+  return `${dev} ${ino} ${size} ${mtimeMs}`;
 }

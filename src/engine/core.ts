@@ -13,6 +13,8 @@ import { Scheduler } from "./scheduler.ts";
 
 /** The engine inside its worker: names the sequences, and checks what is asked of them. */
 export class EngineCore<S extends Sequence = Sequence> implements Engine {
+  /** Never aborts: what goes wrong here is an error of a call, or ends the thread. */
+  readonly crashed = new AbortController().signal;
   readonly #sequences = new Map<SequenceId, S>();
   readonly #scheduler: Scheduler<S>;
   #nextId = 1;

@@ -80,6 +80,7 @@ export class Decoder {
       const chunk = chunks[i - skipped] ?? chunks[0];
       if (chunk) operands.fill(i, chunk, this.embedding);
     }
+    this.embedding.requireUnchanged();
     const starts: number[] = [];
     const rows: number[] = [];
     for (const [i, { tokenIds }] of chunks.entries()) {

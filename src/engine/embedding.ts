@@ -1,4 +1,6 @@
+import { ModelChanged } from "../checkpoint/model-error.ts";
 import type { Checkpoint } from "../checkpoint/safetensors.ts";
+import { type DigestedRange, isWhole } from "../graph/digest.ts";
 import { embeddingName } from "../graph/graph.ts";
 
 /**
@@ -9,7 +11,15 @@ export class Embedding {
   constructor(
     private readonly checkpoint: Checkpoint,
     private readonly hiddenSize: number,
+    /** What the table must be. */
+    private readonly table: DigestedRange,
   ) {}
+
+  /** Throws ModelChanged when rows read until now may not be the table's, since somebody wrote to its file. */
+  requireUnchanged(): void {
+    const file = this.checkpoint.changedFile();
+    if (file !== undefined && !isWhole(this.table)) throw new ModelChanged(file);
+  }
 
   /** Writes the embedding of a token to `out` [.., hiddenSize] from element `at` on. */
   read(tokenId: number, out: Float32Array, at: number): void {

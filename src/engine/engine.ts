@@ -16,7 +16,7 @@ export type SequenceId = number;
 export interface EngineInfo {
   /** The name the model was asked for by: a directory's base name or a Hugging Face id. */
   modelId: string;
-  /** SHA-256 (hex) over the weights' bytes, the configuration and the quantization. */
+  /** SHA-256 (hex) over the configuration, the quantization and every byte that the engine computes with. */
   fingerprint: string;
   /** For example "Qwen3ForCausalLM". */
   architecture: string;
@@ -106,7 +106,7 @@ export interface SavedSequence {
 export interface SavedFacts {
   /** Of the layout of `body`. */
   format: number;
-  /** SHA-256 (hex) over the weights' bytes, the configuration and the quantization. */
+  /** SHA-256 (hex) over the configuration, the quantization and every byte that the engine computes with. */
   fingerprint: string;
   device: string;
   rowMultiple: number;
@@ -126,13 +126,18 @@ export class ForeignSequence extends Error {
   override name = "ForeignSequence";
 }
 
-/** Thrown by every call in flight, and by all later ones, when the engine's worker died. */
+/**
+ * Thrown by every call in flight, and by all later ones, when the engine's worker died, or its files were found damaged
+ * or changed.
+ */
 export class EngineCrashed extends Error {
   override name = "EngineCrashed";
 }
 
 export interface Engine {
   readonly info: EngineInfo;
+  /** Aborts, with an EngineCrashed for its reason, when the engine died or can't be trusted any more. */
+  readonly crashed: AbortSignal;
   /** An empty sequence. Rejects with RangeError when `capacity` of them exist. */
   create(): Promise<SequenceId>;
   /** Ends what runs on the sequence, and gives its place back. */

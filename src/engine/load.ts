@@ -8,7 +8,9 @@ import { resolveModel } from "../checkpoint/resolve.ts";
 import { openCheckpoint } from "../checkpoint/safetensors.ts";
 import { requireTensors } from "../checkpoint/weight-shapes.ts";
 import { readWindowAdvice, windowWarning } from "../checkpoint/window-advice.ts";
+import { type DigestedRange, isSampled, isWhole } from "../graph/digest.ts";
 import { ensureEngineFile } from "../graph/engine-file.ts";
+import { discardManifest } from "../graph/engine-manifest.ts";
 import { weightFileName } from "../graph/graph.ts";
 import { block, geometry } from "../kv/geometry.ts";
 import { slabBytes } from "../kv/slab-bytes.ts";
@@ -28,17 +30,23 @@ const singleThreadBytes = 32 * 2 ** 20;
 
 type OnProgress = NonNullable<EngineOptions["onProgress"]>;
 
-/** The engine as its worker runs it. */
+export interface LoadedBackend {
+  backend: CpuBackend;
+  info: EngineInfo;
+  /** Folder of the engine file. */
+  dir: string;
+  /** What of the files it reads was not looked at in full. */
+  sampled: DigestedRange[];
+}
+
+/** The engine as its worker runs it, in this thread. */
 export async function loadEngine(options: LoadOptions, onProgress: OnProgress): Promise<EngineCore> {
   const { backend, info } = await loadBackend(options, onProgress);
   return new EngineCore(backend, info);
 }
 
 /** Resolves the model, builds its engine file if there is none yet, and loads it with all slabs allocated. */
-export async function loadBackend(
-  options: LoadOptions,
-  onProgress: OnProgress,
-): Promise<{ backend: CpuBackend; info: EngineInfo }> {
+export async function loadBackend(options: LoadOptions, onProgress: OnProgress): Promise<LoadedBackend> {
   const { dir, modelId } = resolveModel(options.model, process.env);
   const window = options.window ?? readWindowAdvice(dir).default;
   const slabGeometry = geometry(options.sink, window);
@@ -60,11 +68,17 @@ export async function loadBackend(
   const memory = allocate(() => new SlabMemory(slabGeometry, shape, options.capacity, config.inverseFrequencies));
   const small = statSync(join(file.dir, weightFileName)).size < singleThreadBytes;
   const threads = options.threads ?? (small ? 1 : availableParallelism());
-  const embedding = new Embedding(checkpoint, config.hiddenSize);
+  const embedding = new Embedding(checkpoint, config.hiddenSize, file.ranges.embedding);
   const decoder = await Decoder.load(file.modelPath, threads, config, memory, embedding);
   const backend = new CpuBackend(memory, decoder, config.vocabSize, file.fingerprint);
   const { exact, finite } = await settleRowRule(backend, decoder);
-  if (!finite) throw new NotFinite(file.modelPath);
+  if (!finite) {
+    await backend.close();
+    if (Object.values(file.ranges).every(isWhole)) throw new NotFinite(file.modelPath);
+    // The sample missed the damage: build the engine file anew.
+    discardManifest(file.dir);
+    return loadBackend(options, onProgress);
+  }
   // ONNX Runtime repacked the weights and won't read most of the file again; and what a first start unpacked from the
   // executable, 50 MB, is not needed again either. Both stay resident until somebody says so.
   pageOut(join(file.dir, weightFileName));
@@ -87,7 +101,7 @@ export async function loadBackend(
     capacity: options.capacity,
     threads,
   };
-  return { backend, info };
+  return { backend, info, dir: file.dir, sampled: Object.values(file.ranges).filter(isSampled) };
 }
 
 function machineMemory(): MachineMemory {

@@ -1,3 +1,5 @@
+import { type DigestedRange, staysWhole } from "../graph/digest.ts";
+import { discardManifest } from "../graph/engine-manifest.ts";
 import {
   type EndReason,
   type Engine,
@@ -8,6 +10,8 @@ import {
   type Step,
 } from "./engine.ts";
 import type { Call, FromWorker, Refusal, ToWorker } from "./messages.ts";
+
+type Loaded = Extract<FromWorker, { kind: "loaded" }>;
 
 interface Pending {
   resolve: (value: never) => void;
@@ -24,19 +28,24 @@ interface Pending {
 export async function openEngine(options: EngineOptions): Promise<Engine> {
   const { onProgress, ...load } = options;
   const worker = new Worker(new URL("./worker.ts", import.meta.url).href);
-  const info = await new Promise<EngineInfo>((resolve, reject) => {
+  const loaded = await new Promise<Loaded>((resolve, reject) => {
     worker.onmessage = ({ data }: MessageEvent<FromWorker>) => {
       if (data.kind === "progress") onProgress?.(data);
-      else if (data.kind === "loaded") resolve(data.info);
+      else if (data.kind === "loaded") resolve(data);
       else if (data.kind === "failed") reject(new Error(data.error));
     };
     worker.onerror = (event) => reject(new EngineCrashed(`the engine's worker failed to start: ${event.message}`));
     post(worker, { kind: "open", options: load });
   });
-  return new WorkerEngine(worker, info);
+  return new WorkerEngine(worker, loaded);
 }
 
 class WorkerEngine implements Engine {
+  readonly info: EngineInfo;
+  readonly #crash = new AbortController();
+  readonly crashed = this.#crash.signal;
+  /** Ends what reads files in the background. */
+  readonly #stop = new AbortController();
   readonly #pending = new Map<number, Pending>();
   #nextId = 1;
   #ended: Error | undefined;
@@ -44,8 +53,10 @@ class WorkerEngine implements Engine {
 
   constructor(
     private readonly worker: Worker,
-    readonly info: EngineInfo,
+    { info, dir, sampled }: Loaded,
   ) {
+    this.info = info;
+    void this.#watch(dir, sampled);
     worker.onmessage = ({ data }: MessageEvent<FromWorker>) => this.#receive(data);
     worker.onerror = (event) => this.#end(new EngineCrashed(`the engine's worker crashed: ${event.message}`));
     worker.addEventListener("close", () => this.#end(new EngineCrashed("the engine's worker ended unexpectedly")));
@@ -73,6 +84,7 @@ class WorkerEngine implements Engine {
 
   /** Resolves when the calls in flight are answered and the worker is gone. */
   async close(): Promise<void> {
+    this.#stop.abort();
     if (this.#ended) return this.#closing;
     const gone = new Promise<void>((resolve) => this.worker.addEventListener("close", () => resolve()));
     const answered = this.#call({ method: "close", args: [] });
@@ -106,6 +118,9 @@ class WorkerEngine implements Engine {
       case "refused":
         this.#taken(message.id)?.reject(errorOf(message.error));
         break;
+      case "broken":
+        this.#end(new EngineCrashed(message.error));
+        break;
     }
   }
 
@@ -115,8 +130,21 @@ class WorkerEngine implements Engine {
     return pending;
   }
 
+  /** Reads on what the start only sampled, slowly. Damage ends the engine: nobody knows which answers were wrong. */
+  async #watch(dir: string, sampled: readonly DigestedRange[]): Promise<void> {
+    for (const range of sampled) {
+      if (await staysWhole(range, this.#stop.signal)) continue;
+      discardManifest(dir);
+      const problem = "is not what it was when the engine file was built";
+      this.#end(new EngineCrashed(`${range.file} ${problem}; the next start builds it anew from the checkpoint`));
+      return;
+    }
+  }
+
   #end(why: Error): void {
+    if (this.#ended === undefined) this.#crash.abort(why);
     this.#ended ??= why;
+    this.#stop.abort();
     for (const pending of this.#pending.values()) pending.reject(why);
     this.#pending.clear();
   }

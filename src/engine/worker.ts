@@ -1,4 +1,5 @@
-import type { EngineCore } from "./core.ts";
+import { ModelChanged } from "../checkpoint/model-error.ts";
+import { EngineCore } from "./core.ts";
 import type { Generation } from "./engine.ts";
 import type { Call, FromWorker, LoadOptions, Refusal, ToWorker } from "./messages.ts";
 
@@ -33,9 +34,10 @@ self.onmessage = ({ data }: MessageEvent<ToWorker>) => {
 async function open(options: LoadOptions): Promise<void> {
   try {
     // Loaded here, since ONNX Runtime's library is unpacked when its module loads: when that fails, this says why.
-    const { loadEngine } = await import("./load.ts");
-    core = await loadEngine(options, (progress) => send({ kind: "progress", ...progress }));
-    send({ kind: "loaded", info: core.info });
+    const { loadBackend } = await import("./load.ts");
+    const { backend, ...loaded } = await loadBackend(options, (progress) => send({ kind: "progress", ...progress }));
+    core = new EngineCore(backend, loaded.info);
+    send({ kind: "loaded", ...loaded });
   } catch (error) {
     send({ kind: "failed", error: refusal(error).message });
     end();
@@ -48,7 +50,7 @@ async function answer(id: number, call: Call): Promise<void> {
     const saved = call.method === "save" && value && typeof value === "object" && "body" in value ? value.body : null;
     send({ kind: "answer", id, value }, saved instanceof Uint8Array ? [saved.buffer] : []);
   } catch (error) {
-    send({ kind: "refused", id, error: refusal(error) });
+    refuse(id, error);
   }
   if (call.method === "close") end();
 }
@@ -62,10 +64,15 @@ async function generate({ id, sequence, request }: Extract<ToWorker, { kind: "ge
     generations.set(id, generation);
     send({ kind: "answer", id, value: await generation.ended });
   } catch (error) {
-    send({ kind: "refused", id, error: refusal(error) });
+    refuse(id, error);
   } finally {
     generations.delete(id);
   }
+}
+
+function refuse(id: number, error: unknown): void {
+  if (error instanceof ModelChanged) send({ kind: "broken", error: error.message });
+  else send({ kind: "refused", id, error: refusal(error) });
 }
 
 function tell(): void {

@@ -3,6 +3,7 @@
 import { createHash } from "node:crypto";
 import { closeSync, openSync, readSync, statSync } from "node:fs";
 import { open } from "node:fs/promises";
+import { setTimeout as sleep } from "node:timers/promises";
 import { isJsonObject } from "../checkpoint/json-file.ts";
 
 export interface FileRange {
@@ -53,13 +54,22 @@ export function digestOf({ file, offset, bytes }: FileRange, onBytes: (bytes: nu
 
 /** Whether all of a small range, or a random sample of a large one, is as it was. `random` gives [0, 1). */
 export function looksIntact(range: DigestedRange, random: () => number = Math.random): boolean {
+  if (!isSampled(range)) return isWhole(range);
+  const count = range.digest.sha256.length;
+  return arePieces(
+    range,
+    Array.from({ length: sampledPieces }, () => Math.floor(random() * count)),
+  );
+}
+
+/** Whether every byte is as it was; reads the whole range before it answers. */
+export function isWhole(range: DigestedRange): boolean {
+  return arePieces(range, range.digest.sha256.keys());
+}
+
+function arePieces(range: DigestedRange, indices: Iterable<number>): boolean {
   const stats = statSync(range.file, { throwIfNoEntry: false });
   if (!stats?.isFile() || range.offset + range.bytes > stats.size || range.bytes !== range.digest.bytes) return false;
-  const count = range.digest.sha256.length;
-  const indices =
-    range.bytes <= smallBytes
-      ? range.digest.sha256.keys()
-      : Array.from({ length: sampledPieces }, () => Math.floor(random() * count));
   const fd = openSync(range.file, "r");
   try {
     for (const i of indices) if (sha256Of(fd, pieceAt(range, i)) !== range.digest.sha256[i]) return false;
@@ -75,10 +85,10 @@ export function isSampled({ bytes }: FileRange): boolean {
 }
 
 /**
- * Checks every byte of the range and lets others work meanwhile: it reads a little at a time, and rests nine times as
- * long as that took.
+ * The same, and others work meanwhile: it reads a little at a time, and rests nine times as long as that took. True
+ * when it was stopped.
  */
-export async function isIntact(range: DigestedRange, stop: AbortSignal): Promise<boolean> {
+export async function staysWhole(range: DigestedRange, stop: AbortSignal): Promise<boolean> {
   const file = await open(range.file, "r").catch(() => undefined);
   if (file === undefined) return false;
   try {
@@ -92,7 +102,7 @@ export async function isIntact(range: DigestedRange, stop: AbortSignal): Promise
         if (bytesRead === 0) return false;
         hash.update(buffer.subarray(0, bytesRead));
         done += bytesRead;
-        await rest(9 * (performance.now() - startedAtMs));
+        await sleep(9 * (performance.now() - startedAtMs));
         if (stop.aborted) return true;
       }
       if (hash.digest("hex") !== expected) return false;
@@ -108,7 +118,7 @@ export function parseDigest(json: unknown): Digest | undefined {
   if (!isJsonObject(json)) return undefined;
   const { bytes, pieceBytes, sha256 } = json;
   if (typeof bytes !== "number" || typeof pieceBytes !== "number" || !Array.isArray(sha256)) return undefined;
-  if (!(pieceBytes > 0) || sha256.length !== Math.ceil(bytes / pieceBytes)) return undefined;
+  if (!(bytes >= 0 && pieceBytes > 0) || sha256.length !== Math.ceil(bytes / pieceBytes)) return undefined;
   const pieces = sha256.filter((piece): piece is string => typeof piece === "string");
   return pieces.length === sha256.length ? { bytes, pieceBytes, sha256: pieces } : undefined;
 }
@@ -129,9 +139,4 @@ function sha256Of(fd: number, { offset, bytes }: FileRange): string | undefined 
     done += got;
   }
   return hash.digest("hex");
-}
-
-/** Does not keep the process alive. */
-function rest(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms).unref());
 }

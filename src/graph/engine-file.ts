@@ -13,7 +13,7 @@ import { newPartFolder, publishFolder } from "../files/part-folder.ts";
 import { type DigestedRange, digestOf, type FileRange, looksIntact } from "./digest.ts";
 import { noteUse, removeEarlierEngineFiles } from "./earlier-engine-files.ts";
 import { engineKey } from "./engine-key.ts";
-import { type EngineDigests, manifestFileName, readManifest, writeManifest } from "./engine-manifest.ts";
+import { type EngineDigests, readManifest, writeManifest } from "./engine-manifest.ts";
 import { fingerprintOf } from "./fingerprint.ts";
 import { buildGraph, embeddingName, graphVersion, weightFileName } from "./graph.ts";
 import type { Planned, Quantization, WeightPlan } from "./plan.ts";
@@ -78,11 +78,6 @@ export async function ensureEngineFile(options: EngineFileOptions): Promise<Engi
   } finally {
     checkpoint.close();
   }
-}
-
-/** Has the next start build the engine file anew, since this one was found damaged. */
-export function discardEngineFile(dir: string): void {
-  rmSync(join(dir, manifestFileName), { force: true });
 }
 
 /** The digests of the engine file in `dir`; undefined where there is none or something of it looks damaged. */

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { writeFileSync } from "node:fs";
+import { rmSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { type JsonObject, readJsonFile } from "../checkpoint/json-file.ts";
 import { ModelError } from "../checkpoint/model-error.ts";
@@ -22,7 +22,7 @@ export interface EngineManifest extends EngineDigests {
   quantization: Quantization;
 }
 
-export const manifestFileName = "manifest.json";
+const manifestFileName = "manifest.json";
 
 /** Writes the manifest of the folder that is being filled, with a SHA-256 of its own. */
 export function writeManifest(dir: string, manifest: EngineManifest): void {
@@ -36,6 +36,11 @@ export function readManifest(dir: string): EngineDigests | undefined {
   if (sha256 !== sha256Of(manifest) || manifest.key !== basename(dir)) return undefined;
   const [graph, weights, embedding] = [manifest.graph, manifest.weights, manifest.embedding].map(parseDigest);
   return graph && weights && embedding ? { graph, weights, embedding } : undefined;
+}
+
+/** Has the next start build the engine file in `dir` anew, since this one was found damaged. */
+export function discardManifest(dir: string): void {
+  rmSync(join(dir, manifestFileName), { recursive: true, force: true });
 }
 
 /** The version of the graph in `dir`; undefined where no engine file is, or only a part of one. */

@@ -1,4 +1,3 @@
-import type { EngineCrashed } from "../engine/engine.ts";
 import type { Session } from "../session/session.ts";
 import type { SessionEvents } from "../session/store.ts";
 import type { Log } from "./log.ts";
@@ -10,7 +9,7 @@ export function shownSessionId(id: string): string {
 }
 
 /** Counts and logs what happens to sessions. */
-export function sessionEvents(metrics: Metrics, log: Log, onCrash: (error: EngineCrashed) => void): SessionEvents {
+export function sessionEvents(metrics: Metrics, log: Log): SessionEvents {
   const named = (session: Session) => ({ session: shownSessionId(session.id), label: session.label || undefined });
   return {
     created(session) {
@@ -29,10 +28,6 @@ export function sessionEvents(metrics: Metrics, log: Log, onCrash: (error: Engin
       // Its eviction is logged already, with the reason.
       if (outcome !== "evicted")
         log.info("session ended", { ...named(session), outcome, history_tokens: session.historyTokens });
-    },
-    engineCrashed(error) {
-      log.error("engine crashed", { error: error.message });
-      onCrash(error);
     },
   };
 }

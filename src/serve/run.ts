@@ -42,11 +42,12 @@ export async function runServer(options: RunOptions): Promise<void> {
     if (page !== undefined) log.info("metrics", { url: page.url });
     options.onReady(readyLine({ engine: engine.info, address: server.address, tryIt: options.tryIt(server.address) }));
 
-    await Promise.race([aborted(stop), aborted(server.crashed)]);
+    await Promise.race([aborted(stop), aborted(engine.crashed)]);
+    if (engine.crashed.aborted) log.error("engine crashed", { error: engine.crashed.reason.message });
     log.info("stopping", { sessions: server.store.activeCount });
     await server.stop();
     await page?.close();
-    if (server.crashed.aborted) throw server.crashed.reason;
+    if (engine.crashed.aborted) throw engine.crashed.reason;
   } finally {
     await engine.close();
   }

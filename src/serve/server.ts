@@ -23,8 +23,6 @@ export interface RunningServer {
   readonly address: string;
   readonly store: SessionStore;
   readonly metrics: Metrics;
-  /** Aborts when the engine has died: the server can only be stopped. */
-  readonly crashed: AbortSignal;
   /** Turns new calls away, lets those in flight end within the grace period, then ends them. */
   stop(): Promise<void>;
 }
@@ -47,13 +45,12 @@ export async function startServer(parts: ServerParts, given: Partial<ServerOptio
   const listening = await checkListening(options);
 
   const metrics = new Metrics(monotonicS);
-  const crashed = new AbortController();
   const store = new SessionStore(engine, {
     ttlS: options.sessionTtlS,
     maxWaitingCalls: options.maxWaitingCalls,
     now: monotonicS,
     newId: newSessionId,
-    events: sessionEvents(metrics, log, (error) => crashed.abort(error)),
+    events: sessionEvents(metrics, log),
   });
   const calls = trackCalls();
   metrics.watch(store, () => calls.inFlight);
@@ -83,7 +80,6 @@ export async function startServer(parts: ServerParts, given: Partial<ServerOptio
     address,
     store,
     metrics,
-    crashed: crashed.signal,
     async stop() {
       clearInterval(sweep);
       health.setStatus("unhealthy");

@@ -14,7 +14,6 @@ export interface SessionEvents {
   evicted(session: Session, reason: EvictionReason): void;
   violated(session: Session, violation: Violation): void;
   ended(session: Session, outcome: SessionOutcome): void;
-  engineCrashed(error: EngineCrashed): void;
 }
 
 export interface StoreOptions {
@@ -75,9 +74,6 @@ export class SessionStore {
       this.#sessions.set(session.id, session);
       this.options.events.created(session);
       return session;
-    } catch (error) {
-      if (error instanceof EngineCrashed) this.options.events.engineCrashed(error);
-      throw error;
     } finally {
       this.#opening--;
     }
@@ -171,7 +167,6 @@ export class SessionStore {
       this.options.events.violated(session, error.violation);
       await this.#end(session, "violated");
     } else if (!(error instanceof SessionError || error === signal?.reason)) {
-      if (error instanceof EngineCrashed) this.options.events.engineCrashed(error);
       await this.#end(session, "failed");
     }
   }

@@ -1,11 +1,12 @@
 import { expect, test } from "bun:test";
-import { mkdtempSync, rmSync } from "node:fs";
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Client, Unavailable } from "../../src/client/index.ts";
 import { addressIn, readyLine } from "../../src/host/ready.ts";
 import { eventually } from "../eventually.ts";
 import { rejection } from "../rejection.ts";
+import { scratchDir } from "../scratch.ts";
 
 const main = join(import.meta.dir, "../../src/main.ts");
 
@@ -145,6 +146,22 @@ test("a reader that never reads doesn't hold up the end", async () => {
   server.process.kill("SIGTERM");
   expect(await server.process.exited).toBe(0);
 }, 10_000);
+
+test("it ends with words when the model's files are changed in place under it", async () => {
+  using scratch = scratchDir();
+  const model = join(scratch.path, "model");
+  cpSync(join(import.meta.dir, "../golden/llama3-rope"), model, { recursive: true });
+  await using server = await serve("--model", model);
+  using client = new Client(server.address);
+  const session = await client.createSession();
+  await session.append([1, 2, 3]);
+  const file = join(model, "model.safetensors");
+  writeFileSync(file, readFileSync(file).fill(7, 4096));
+  const words = /model\.safetensors: was changed while it was being served/;
+  expect((await rejection(session.append([4]))).message).toMatch(words);
+  expect(await server.process.exited).toBe(1);
+  expect(await server.stderr()).toMatch(words);
+});
 
 test("with --stop-with-stdin it ends when its standard input does", async () => {
   await using server = await serve("--stop-with-stdin");
