@@ -37,13 +37,13 @@ const exportOne = command({
   },
   examples: [],
   async run({ args }) {
-    const { destination } = await import("../src/files/destination.ts");
+    const { outputDestination } = await import("../src/report/outputs.ts");
     const { SqliteStore } = await import("../src/state/sqlite-store.ts");
     const { exportSession, isSessionFile } = await import("../src/state/session-file.ts");
-    const to = destination(args.file, { inputs: [], isOurs: isSessionFile, force: args.force });
+    const to = outputDestination(args.file, { inputs: [], force: args.force, chosen: true }, isSessionFile);
     await using store = await SqliteStore.toRead(args.state);
     if (to.kind !== "file") throw new UsageError(`name a file to write, not ${args.file}`);
-    const session = await exportSession(store, args.id, to.path);
+    const session = await exportSession(store, args.id, to.target);
     say(`exported ${session.tokens} tokens to ${args.file}; whoever has the file can read and continue the session`);
     return exit.done;
   },

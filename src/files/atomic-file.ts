@@ -1,6 +1,7 @@
 /** The one way in which a file gets its name: written beside it, flushed, renamed over it, the folder flushed. */
 
 import { closeSync, fchmodSync, fsyncSync, openSync, renameSync, rmSync, statSync, writeSync } from "node:fs";
+import { type FileHandle, open, rename, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 import { partPath } from "./part.ts";
 
@@ -27,6 +28,37 @@ export function writeFileAtomically(path: string, content: Content, { mode }: { 
   } catch (cause) {
     rmSync(part, { force: true });
     throw new Error(`can't write ${path}: ${cause instanceof Error ? cause.message : cause}`, { cause });
+  }
+}
+
+/**
+ * The same for bytes that come in many steps: `write` gets an empty file of `mode`, and this thread is not blocked.
+ * Throws what `write` and the file system say; what was there is as it was.
+ */
+export async function writeAtomically(
+  path: string,
+  mode: number,
+  write: (file: FileHandle) => Promise<void>,
+): Promise<void> {
+  const part = partPath(path);
+  try {
+    await withHandle(await open(part, "wx", mode), async (file) => {
+      await write(file);
+      await file.sync();
+    });
+    await rename(part, path);
+  } catch (error) {
+    await rm(part, { force: true });
+    throw error;
+  }
+  await withHandle(await open(dirname(path)), (folder) => folder.sync());
+}
+
+async function withHandle(file: FileHandle, use: (file: FileHandle) => Promise<void>): Promise<void> {
+  try {
+    await use(file);
+  } finally {
+    await file.close();
   }
 }
 

@@ -3,9 +3,9 @@
  * body, blocks the thread, or trusts the disk.
  */
 
-import { type FileHandle, open, rename, rm } from "node:fs/promises";
-import { dirname } from "node:path";
+import { type FileHandle, open } from "node:fs/promises";
 import { crc32 } from "node:zlib";
+import { writeAtomically } from "./atomic-file.ts";
 import {
   blockBytes,
   type CheckedHeader,
@@ -24,30 +24,16 @@ export interface CheckedFile {
 }
 
 /**
- * Puts it at `path`, whole or not at all, readable to this user alone. What a killed process left beside it is written
- * over by the next one, so nobody else may write the same path at the same time.
+ * Puts it at `path`, whole or not at all, readable to this user alone.
  * @returns the file's bytes
  */
 export async function writeCheckedFile(path: string, kind: FileKind, { facts, body }: CheckedFile): Promise<number> {
   const bodyBytes = body.reduce((sum, piece) => sum + piece.byteLength, 0);
   const header = encodeHeader(kind, { facts, bodyBytes });
-  const part = `${path}.part`;
-  try {
-    const file = await open(part, "w", 0o600);
-    try {
-      await writeAll(file, header);
-      const crcs = await writeBody(file, body);
-      await writeAll(file, crcs);
-      await file.sync();
-    } finally {
-      await file.close();
-    }
-    await rename(part, path);
-  } catch (error) {
-    await rm(part, { force: true });
-    throw error;
-  }
-  await flushFolder(dirname(path));
+  await writeAtomically(path, 0o600, async (file) => {
+    await writeAll(file, header);
+    await writeAll(file, await writeBody(file, body));
+  });
   return fileBytes(header.length, bodyBytes);
 }
 
@@ -142,9 +128,4 @@ async function readInto(file: FileHandle, bytes: Uint8Array, position: number): 
     if (bytesRead === 0) throw new Error(`it ends at byte ${position + at}`);
     at += bytesRead;
   }
-}
-
-/** Makes the names in a folder survive a loss of power. */
-async function flushFolder(dir: string): Promise<void> {
-  await withFile(dir, (folder) => folder.sync());
 }

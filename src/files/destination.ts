@@ -36,6 +36,8 @@ export interface Destination {
   kind: "stdout" | "stream" | "file";
   /** As it was given. */
   path: string;
+  /** Where its links end. */
+  target: string;
   rules: DestinationRules;
 }
 
@@ -49,7 +51,7 @@ export function destination(path: string, rules: DestinationRules): Destination 
   if (found?.isFile() && rules.inputs.some((input) => isSame(input, found))) {
     throw new FileError(path, "is also an input, and would be lost", "Name another file");
   }
-  const decided = (kind: Destination["kind"]): Destination => ({ kind, path, rules });
+  const decided = (kind: Destination["kind"]): Destination => ({ kind, path, target: end, rules });
   if (ownDescriptor(end) === 1) return decided("stdout");
   if (descriptor.test(end)) return decided("stream");
   if (found?.isDirectory() || path.endsWith("/")) throw new FileError(path, "is a folder", "Name a file");
@@ -75,7 +77,7 @@ function ownDescriptor(path: string): number | undefined {
 }
 
 /** Where links end: a path that is no link, whether or not something is there, or an open descriptor. */
-export function followLinks(path: string): string {
+function followLinks(path: string): string {
   let here = resolve(path);
   for (let hops = 0; hops < 40; hops++) {
     if (descriptor.test(here)) return here;

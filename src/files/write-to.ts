@@ -1,12 +1,13 @@
 import { constants } from "node:fs";
 import { open } from "node:fs/promises";
 import { type Content, piecesOf, writeFileAtomically } from "./atomic-file.ts";
-import { type Destination, destination, followLinks } from "./destination.ts";
+import { type Destination, destination } from "./destination.ts";
 import { codeOf } from "./file-error.ts";
 
 /** Writes all of `content`. What is at the path is looked at again: hours may have passed. @throws Error naming it */
-export async function writeTo({ kind, path, rules }: Destination, content: Content): Promise<void> {
-  if (kind === "file") return replaceFile({ kind, path, rules }, content);
+export async function writeTo(decided: Destination, content: Content): Promise<void> {
+  const { kind, path } = decided;
+  if (kind === "file") return replaceFile(decided, content);
   try {
     if (kind === "stdout") await writeStdout(content);
     else await writeStream(path, content);
@@ -19,8 +20,9 @@ export async function writeTo({ kind, path, rules }: Destination, content: Conte
 
 /** `writeTo` for a file, at once. */
 export function replaceFile({ path, rules }: Destination, content: Content): void {
-  if (destination(path, rules).kind !== "file") throw new Error(`can't write ${path}: it is no regular file any more`);
-  writeFileAtomically(followLinks(path), content);
+  const { kind, target } = destination(path, rules);
+  if (kind !== "file") throw new Error(`can't write ${path}: it is no regular file any more`);
+  writeFileAtomically(target, content);
 }
 
 async function writeStdout(content: Content): Promise<void> {

@@ -12,14 +12,14 @@ export interface OutputRules extends Omit<DestinationRules, "isOurs"> {
 
 /** @throws UsageError, or FileError where the path was not chosen */
 export function reportDestination(path: string, rules: OutputRules): Destination {
-  return checked(path, rules, (head) => reportStart.test(head));
+  return outputDestination(path, rules, (head) => reportStart.test(head));
 }
 
 const reportStart = new RegExp(`^\\s*\\{\\s*"schema_version":\\s*\\d+,\\s*"kind":\\s*"${reportKind}"`);
 
 /** @throws UsageError, or FileError where the path was not chosen */
 export function pageDestination(path: string, rules: OutputRules): Destination {
-  return checked(
+  return outputDestination(
     path,
     rules,
     (head) => head.startsWith("<!doctype html>") && head.includes(`<meta name="generator" content="${pageGenerator}">`),
@@ -28,10 +28,15 @@ export function pageDestination(path: string, rules: OutputRules): Destination {
 
 /** For lines of a log, which are added to what is there. @throws UsageError, or FileError where it was not chosen */
 export function logDestination(path: string, rules: OutputRules): Destination {
-  return checked(path, rules, () => true);
+  return outputDestination(path, rules, () => true);
 }
 
-function checked(path: string, { chosen, ...rules }: OutputRules, isOurs: DestinationRules["isOurs"]): Destination {
+/** @throws UsageError, or FileError where the path was not chosen */
+export function outputDestination(
+  path: string,
+  { chosen, ...rules }: OutputRules,
+  isOurs: DestinationRules["isOurs"],
+): Destination {
   try {
     return destination(path, { ...rules, isOurs });
   } catch (error) {

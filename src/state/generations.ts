@@ -105,7 +105,7 @@ export class Generations {
   }
 
   #names(key: number): string[] {
-    return this.#paths(key).flatMap((path) => [path, `${path}.part`, `${path}.damaged`]);
+    return this.#paths(key).flatMap((path) => [path, `${path}.damaged`]);
   }
 
   #paths(key: number): [string, string] {

@@ -4,6 +4,7 @@ import type { Database } from "bun:sqlite";
 import { mkdirSync, statSync } from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
+import { removeDeadParts } from "../files/part.ts";
 import { openDatabase, openDatabaseToRead, type Sync } from "./database.ts";
 import { StateError, stateErrorOf } from "./errors.ts";
 import type { Facts } from "./facts.ts";
@@ -351,6 +352,7 @@ function outOfOrder(row: SessionRow, position: number): StateError {
 function snapshotsIn(dir: string): string {
   const path = join(dir, snapshotsName);
   mkdirSync(path, { recursive: true, mode: 0o700 });
+  removeDeadParts(path);
   return path;
 }
 

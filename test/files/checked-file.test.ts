@@ -39,6 +39,15 @@ test("a file comes back as it was, whatever the pieces it was given in", async (
   expect(statSync(path).mode & 0o777).toBe(0o600);
 });
 
+test("what lies beside it stays as it was, whatever its name", async () => {
+  using scratch = scratchDir();
+  const [path, beside] = [join(scratch.path, "s"), join(scratch.path, "s.part")];
+  writeFileSync(beside, "somebody's");
+  await write(path, 50);
+  expect(readFileSync(beside, "utf8")).toBe("somebody's");
+  expect(readdirSync(scratch.path).sort()).toEqual(["s", "s.part"]);
+});
+
 test("every flipped bit of a small file is noticed", async () => {
   using scratch = scratchDir();
   const path = join(scratch.path, "s");

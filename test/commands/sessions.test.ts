@@ -1,0 +1,49 @@
+import { expect, test } from "bun:test";
+import { lstatSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { isSessionFile } from "../../src/state/session-file.ts";
+import { SqliteStore } from "../../src/state/sqlite-store.ts";
+import { start } from "../bench/processes.ts";
+import { deadPart } from "../files/dead-part.ts";
+import { scratchDir } from "../scratch.ts";
+import { idsFrom, newSession } from "../state/sessions.ts";
+
+/** A state folder with the session "a". */
+async function stateIn(folder: string): Promise<void> {
+  await using store = await SqliteStore.open({ dir: join(folder, "state"), sync: "normal" });
+  const lease = await store.create(newSession("a"));
+  await store.commit([{ lease, position: 0, ids: idsFrom(0, 100), generated: 0 }]);
+}
+
+const exportTo = (folder: string, file: string) => start(["sessions", "export", "a", file, "--state", "state"], folder);
+
+test("a link stays one: the session is exported to its target", async () => {
+  using scratch = scratchDir();
+  await stateIn(scratch.path);
+  symlinkSync("target", join(scratch.path, "link"));
+  for (const name of ["link", "target"]) {
+    await using exported = exportTo(scratch.path, name);
+    expect(await exported.exited).toBe(0);
+  }
+  expect(lstatSync(join(scratch.path, "link")).isSymbolicLink()).toBe(true);
+  expect(isSessionFile(readFileSync(join(scratch.path, "target"), "latin1"))).toBe(true);
+});
+
+test("a file that is no exported session is left alone, with code 2", async () => {
+  using scratch = scratchDir();
+  await stateIn(scratch.path);
+  writeFileSync(join(scratch.path, "notes"), "my notes");
+  await using exported = exportTo(scratch.path, "notes");
+  expect(await exported.exited).toBe(2);
+  expect(await exported.stderr).toStartWith("kakeya: notes: is there already, and kakeya has not written it");
+  expect(readFileSync(join(scratch.path, "notes"), "utf8")).toBe("my notes");
+});
+
+test("what a killed process left among the snapshots goes when the folder is opened", async () => {
+  using scratch = scratchDir();
+  await stateIn(scratch.path);
+  const left = deadPart(join(scratch.path, "state/snapshots/1.a"));
+  writeFileSync(left, "half");
+  await using _store = await SqliteStore.open({ dir: join(scratch.path, "state"), sync: "normal" });
+  expect(lstatSync(left, { throwIfNoEntry: false })).toBeUndefined();
+});
