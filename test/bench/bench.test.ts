@@ -4,6 +4,7 @@ import { join } from "node:path";
 import type { Report, ReportV2 } from "../../src/report/report.ts";
 import { readReport } from "../../src/report/report-file.ts";
 import { eventually } from "../eventually.ts";
+import { smallDisk, whyNoSmallDisk } from "../files/small-disk.ts";
 import { scratchDir } from "../scratch.ts";
 import { isAlive, start, startServer } from "./processes.ts";
 
@@ -259,5 +260,13 @@ describe("kakeya smoke", () => {
     expect(turns).toHaveLength(6);
     expect(await smoke.stdout).toContain("last answer: We discussed how");
     expect(readFileSync(join(scratch.path, "results", log ?? ""), "utf8")).toContain("session");
+  });
+
+  test.skipIf(whyNoSmallDisk() !== undefined)("on a full disk names the file that can't be written", async () => {
+    using disk = smallDisk(64 << 10);
+    await Bun.write(join(disk.path, "full"), new Uint8Array(64 << 10));
+    await using smoke = start(["smoke", "--duration", "1", "--warm-up", "0"], disk.path);
+    expect(await smoke.exited).toBe(1);
+    expect(await smoke.stderr).toMatch(/can't write \S*results\/smoke-\d+\.json\.partial: ENOSPC/);
   });
 });
