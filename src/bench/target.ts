@@ -3,6 +3,7 @@
 import { resolveModel } from "../checkpoint/resolve.ts";
 import { windowWarning } from "../checkpoint/window-advice.ts";
 import { say } from "../cli/output.ts";
+import { oneLine } from "../cli/plain-text.ts";
 import { Client, type ClientOptions, type RuntimeInfo, Unauthenticated } from "../client/index.ts";
 import { loadTokenizer, type Tokenizer } from "../text/tokenizer.ts";
 import { clientOptions } from "./connection.ts";
@@ -33,7 +34,7 @@ export async function openTarget(options: BenchOptions, logPath: string | undefi
   });
   const warning =
     server === undefined ? undefined : windowWarning(resolveModel(options.model, process.env).dir, info.window);
-  if (warning !== undefined) say(`warning: ${warning}`);
+  if (warning !== undefined) say(oneLine(`warning: ${warning}`));
   const tokenizer = tokenizerFor(options, info);
   const parts = opened.move();
   const close = () => parts.disposeAsync();

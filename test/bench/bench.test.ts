@@ -54,7 +54,7 @@ describe("kakeya bench", () => {
     expect(report.world).toMatchObject({ model_id: "kakeya-tiny", sink: 4, window: 64, quantization: "q8" });
     expect(report.world.command_line).toEqual(["kakeya", "bench", ...args]);
     expect(await bench.stdout).toContain("report: run.json");
-    expect(await bench.stderr).toContain("\nwarming up: 2 turns, or 10 s, that nobody records\n");
+    expect(await bench.stderr).toContain("\nwarming up: turns that nobody records, 2 of them or for 10 s\n");
     expect(isAlive(ownServerPid(await bench.stderr))).toBe(false);
     expect(readdirSync(scratch.path).sort()).toEqual(["run.json", "run.server.log"]);
   });
