@@ -111,7 +111,7 @@ if (import.meta.main) {
   const folder = mkdtempSync(join(tmpdir(), "kakeya-mixed-load-"));
   const server = await OwnServer.start({
     kakeya: [process.execPath, resolve(import.meta.dir, "../src/main.ts")],
-    flags: ["--capacity", values.capacity, "--log-level", "warn"],
+    flags: ["--capacity", values.capacity, "--evict", "lru", "--log-level", "warn"],
     logPath: join(folder, "server.log"),
   });
   const options: LoadOptions = {

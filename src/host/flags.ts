@@ -50,15 +50,27 @@ export const serveFlags = {
   },
   capacity: {
     type: "string",
-    description: "Sessions at once; one more evicts the least recently active",
+    description: "Sessions at once; one more takes the place of an idle one, or is refused",
     valueHint: "sessions",
     default: String(engine.capacity),
   },
   "session-ttl": {
     type: "string",
-    description: "Idle time after which a session is evicted",
+    description: "Idle time after which a session is evicted; 0: never",
     valueHint: "time",
     default: formatDuration(server.sessionTtlS),
+  },
+  evict: {
+    type: "enum",
+    description: "Which session gives way at capacity: one idle for --evict-after, or always the least recently active",
+    options: ["idle", "lru"],
+    default: "idle",
+  },
+  "evict-after": {
+    type: "string",
+    description: "Idle time after which a session gives way to a new one",
+    valueHint: "time",
+    default: formatDuration(server.evictAfterS),
   },
   "shutdown-grace": {
     type: "string",
@@ -132,6 +144,7 @@ export function serveOptions(args: ServeArgs): ServeOptions {
     server: {
       bind: args.bind,
       sessionTtlS: duration("session-ttl", args["session-ttl"]),
+      evictAfterS: args.evict === "lru" ? 0 : evictAfter(args["evict-after"]),
       shutdownGraceS: duration("shutdown-grace", args["shutdown-grace"]),
       maxAppendTokens: integer("max-append-tokens", args["max-append-tokens"], 1),
       maxRequestBytes: bytes("max-request-bytes", args["max-request-bytes"]),
@@ -139,6 +152,12 @@ export function serveOptions(args: ServeArgs): ServeOptions {
     },
     ...(metricsPort === undefined ? {} : { metricsPort: integer("metrics-port", metricsPort, 0, 65_535) }),
   };
+}
+
+function evictAfter(text: string): number {
+  const idleS = duration("evict-after", text);
+  if (idleS > 0) return idleS;
+  throw new UsageError(`--evict-after must be longer than 0, not "${text}"; --evict lru evicts without delay`);
 }
 
 function tlsFiles(cert: string | undefined, key: string | undefined, clientCa: string | undefined) {

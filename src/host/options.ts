@@ -8,8 +8,10 @@ export interface ServerOptions {
   /** Clients must send it; a must unless only this machine can reach the server. */
   token?: string;
   tls?: TlsFiles;
-  /** Idle time after which a session is evicted, in seconds. */
+  /** Idle time after which a session is evicted, in seconds; 0: never. */
   sessionTtlS: number;
+  /** Idle time after which a session gives way to a new one when there is no room, in seconds. */
+  evictAfterS: number;
   /** How long calls in flight may go on once the server is told to stop, in seconds. */
   shutdownGraceS: number;
   /** Token ids in one AppendTokens. */
@@ -33,6 +35,7 @@ export const defaultEngineOptions: EngineOptions = { quantization: "q8", sink: 4
 export const defaultServerOptions: ServerOptions = {
   bind: "127.0.0.1:50051",
   sessionTtlS: 1800,
+  evictAfterS: 600,
   shutdownGraceS: 5,
   maxAppendTokens: 262_144,
   maxRequestBytes: 4 * 2 ** 20,

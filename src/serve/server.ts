@@ -47,6 +47,7 @@ export async function startServer(parts: ServerParts, given: Partial<ServerOptio
   const metrics = new Metrics(monotonicS);
   const store = new SessionStore(engine, {
     ttlS: options.sessionTtlS,
+    evictAfterS: options.evictAfterS,
     maxWaitingCalls: options.maxWaitingCalls,
     now: monotonicS,
     newId: newSessionId,

@@ -17,8 +17,10 @@ export interface SessionEvents {
 }
 
 export interface StoreOptions {
-  /** Idle time after which a session is evicted, in seconds. */
+  /** Idle time after which a session is evicted, in seconds; 0: never. */
   ttlS: number;
+  /** Idle time after which a session gives way to a new one when there is no room, in seconds. */
+  evictAfterS: number;
   maxWaitingCalls: number;
   /** Monotonic clock, in seconds. */
   now: () => number;
@@ -29,7 +31,7 @@ export interface StoreOptions {
 
 /**
  * All sessions of one engine: issues their ids, finds them, and ends them: closed, evicted (idle for too long,
- * or the least recently active one when a new session needs room), or corrupt.
+ * or the least recently active one when a new session needs room and it has been idle for a while), or corrupt.
  */
 export class SessionStore {
   readonly #sessions = new Map<string, Session>();
@@ -128,7 +130,11 @@ export class SessionStore {
 
   /** A generation whose reader stopped reading is idle too; a session that computes is not. */
   #expired(session: Session): boolean {
-    return !session.computing && this.options.now() - session.activeAtS > this.options.ttlS;
+    return this.options.ttlS > 0 && !session.computing && this.#idleS(session) > this.options.ttlS;
+  }
+
+  #idleS(session: Session): number {
+    return this.options.now() - session.activeAtS;
   }
 
   #makeRoom(): void {
@@ -137,12 +143,8 @@ export class SessionStore {
     for (const session of this.#sessions.values()) {
       if (session.idle && (oldest === undefined || session.activeAtS < oldest.activeAtS)) oldest = session;
     }
-    if (oldest === undefined) {
-      throw new SessionError(
-        "resource-exhausted",
-        `all ${this.capacity} sessions have a call in flight; try again later, or serve with a larger --capacity`,
-      );
-    }
+    const waitS = oldest === undefined ? undefined : this.options.evictAfterS - this.#idleS(oldest);
+    if (oldest === undefined || waitS === undefined || waitS > 0) throw noRoom(this.capacity, waitS);
     void this.#evict(oldest, "capacity");
   }
 
@@ -192,4 +194,13 @@ export class SessionStore {
     this.#placeWork = result.catch(() => {});
     return result;
   }
+}
+
+/** @param waitS until the session that was idle the longest may be evicted; undefined when all have a call in flight */
+function noRoom(capacity: number, waitS: number | undefined): SessionError {
+  const why =
+    waitS === undefined
+      ? `all ${capacity} sessions have a call in flight; try again later`
+      : `all ${capacity} sessions are in use; try again in ${Math.ceil(waitS)} s, when the least recently active one may be evicted`;
+  return new SessionError("resource-exhausted", `${why}; or close one, or serve with a larger --capacity`);
 }

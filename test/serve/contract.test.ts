@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { GenerateDone_StopReason as StopReason } from "../../src/gen/kakeya/v1/runtime.ts";
+import { rejection } from "../rejection.ts";
 import { type Serving, serving } from "./serving.ts";
 import { dial, failureOf, statusOf, stream, type Wire } from "./wire.ts";
 
@@ -218,4 +219,14 @@ test("the runtime says what it serves, and how many sessions are open", async ()
   });
   expect(info.modelFingerprint).toMatch(/^[0-9a-f]{64}$/);
   expect(info.residentBytes).toBeGreaterThan(10_000_000n);
+});
+
+test("a live session is not evicted for a new one, unless its owner left it idle", async () => {
+  await using small = await serving({ capacity: 2, evictAfterS: 600 });
+  const client = small.connect();
+  const [first, second] = [await client.createSession(), await client.createSession()];
+  expect((await rejection(client.createSession())).message).toMatch(/all 2 sessions are in use; try again in \d+ s/);
+  expect(await first.append([1])).toBe(1);
+  await second.close();
+  await client.createSession();
 });

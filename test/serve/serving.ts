@@ -39,7 +39,8 @@ export async function serving(
   const logged: string[] = [];
   const server = await startServer(
     { engine, version: "0.0.0-test", log: collectingLog(logged) },
-    { bind: "127.0.0.1:0", shutdownGraceS: 0, ...serverOptions },
+    // Tests leave their sessions behind for the next one to evict.
+    { bind: "127.0.0.1:0", shutdownGraceS: 0, evictAfterS: 0, ...serverOptions },
   );
   const clients: Client[] = [];
   return {

@@ -3,12 +3,13 @@ import { type Engine, EngineCrashed, greedy } from "../../src/engine/engine.ts";
 import type { SessionErrorKind } from "../../src/session/errors.ts";
 import { SessionError } from "../../src/session/errors.ts";
 import type { GenerationEvent, Session } from "../../src/session/session.ts";
-import { SessionStore } from "../../src/session/store.ts";
+import { SessionStore, type StoreOptions } from "../../src/session/store.ts";
 import { rejection } from "../rejection.ts";
 import { testEngine } from "../serve/serving.ts";
 
 const capacity = 3;
 const ttlS = 100;
+const evictAfterS = 20;
 
 let engine: Engine;
 let store: SessionStore;
@@ -18,12 +19,17 @@ beforeAll(async () => {
   engine = await testEngine({ capacity });
 });
 afterAll(() => engine.close());
-beforeEach(async () => {
+beforeEach(() => {
   nowS = 0;
   told = [];
+  store = storeOf();
+});
+
+function storeOf({ on = engine, ...options }: Partial<StoreOptions> & { on?: Engine } = {}): SessionStore {
   let ids = 0;
-  store = new SessionStore(engine, {
+  return new SessionStore(on, {
     ttlS,
+    evictAfterS,
     maxWaitingCalls: 2,
     now: () => nowS,
     newId: () => `session-${ids++}`,
@@ -33,8 +39,14 @@ beforeEach(async () => {
       violated: (session, { invariant }) => told.push(`${session.label} violated: ${invariant}`),
       ended: (session, outcome) => told.push(`${session.label} ended: ${outcome}`),
     },
+    ...options,
   });
-});
+}
+
+/** A store on the same engine, whose calls of one kind fail. */
+function storeWith(broken: Partial<Engine>): SessionStore {
+  return storeOf({ on: Object.assign(Object.create(engine) as Engine, broken) });
+}
 
 const ids = (length: number) => new Uint32Array(length).fill(7);
 
@@ -59,19 +71,41 @@ function generate(session: Session, maxTokens: number): AsyncGenerator<Generatio
   return store.generate(session.id, { maxTokens, sampling: greedy });
 }
 
-test("a new session beyond capacity evicts the least recently active one", async () => {
+test("a new session beyond capacity takes the place of the least recently active one, when that is idle", async () => {
   const sessions = [];
   for (const label of ["a", "b", "c"]) {
     nowS++;
     sessions.push(await store.create([], label));
   }
   const [a, b] = sessions as [Session, Session];
-  nowS++;
+  nowS = 4;
   await store.append(a.id, ids(5));
+  expect((await rejection(store.create([], "d"))).message).toContain("all 3 sessions are in use; try again in 18 s");
+  nowS = 2 + evictAfterS - 0.1;
+  expect(await kindOf(store.create([], "d"))).toBe("resource-exhausted");
+  expect(told).toEqual([]);
+  nowS = 2 + evictAfterS;
   await store.create([], "d");
   expect(told).toEqual(["b evicted: capacity", "b ended: evicted"]);
   expect(await kindOf(store.append(b.id, ids(1)))).toBe("not-found");
   expect(await store.append(a.id, ids(1))).toBe(6);
+  await expectNoPlaceLost();
+});
+
+test("with no idle time to wait for, the least recently active one gives way at once", async () => {
+  store = storeOf({ evictAfterS: 0 });
+  for (const label of ["a", "b", "c", "d", "e"]) await store.create([], label);
+  expect(told.filter((line) => line.includes("capacity"))).toEqual(["a evicted: capacity", "b evicted: capacity"]);
+  await expectNoPlaceLost();
+});
+
+test("with a TTL of 0 a session is never too old", async () => {
+  store = storeOf({ ttlS: 0 });
+  const session = await store.create([], "a");
+  nowS = 1e9;
+  await store.evictIdle();
+  expect(await store.append(session.id, ids(1))).toBe(1);
+  expect(told).toEqual([]);
   await expectNoPlaceLost();
 });
 
@@ -98,8 +132,10 @@ test("a session with a call in flight is never evicted; when all have one, there
     await events.next();
     streams.push(events);
   }
-  expect(await kindOf(store.create([], "d"))).toBe("resource-exhausted");
+  nowS = evictAfterS + 1;
+  expect((await rejection(store.create([], "d"))).message).toContain("all 3 sessions have a call in flight");
   await streams[1]?.return();
+  nowS = 2 * evictAfterS + 2;
   await store.create([], "d");
   expect(told).toEqual(["b evicted: capacity", "b ended: evicted"]);
   for (const events of streams) await events.return();
@@ -107,6 +143,7 @@ test("a session with a call in flight is never evicted; when all have one, there
 });
 
 test("many created at once take no more sequences than there are", async () => {
+  store = storeOf({ evictAfterS: 0 });
   const created = await Promise.all(Array.from({ length: 10 }, (_, i) => store.create([], `s${i}`).catch(() => {})));
   expect(store.activeCount).toBeLessThanOrEqual(capacity);
   expect(created.filter((session) => session !== undefined).length).toBeGreaterThanOrEqual(capacity);
@@ -231,23 +268,6 @@ test("a generation left in the middle gives its turn to the next call", async ()
   expect(await store.append(session.id, ids(1))).toBe(historyTokens + 1);
   await expectNoPlaceLost();
 });
-
-/** A store on the same engine, whose calls of one kind fail. */
-function storeWith(broken: Partial<Engine>): SessionStore {
-  const failing = Object.assign(Object.create(engine) as Engine, broken);
-  return new SessionStore(failing, {
-    ttlS,
-    maxWaitingCalls: 2,
-    now: () => nowS,
-    newId: () => "the-session",
-    events: {
-      created: () => {},
-      evicted: () => {},
-      violated: () => {},
-      ended: (session, outcome) => told.push(`${session.label} ended: ${outcome}`),
-    },
-  });
-}
 
 test("an engine that dies takes its sessions along", async () => {
   const died = () => Promise.reject(new EngineCrashed("the engine's worker died"));
