@@ -5,6 +5,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
+import { testSeed } from "../test/seed.ts";
 import { coverageFaults, sourceFiles, sumOfCoverage } from "./coverage.ts";
 import { packageCommand } from "./package-command.ts";
 import { junitOf, runTestFiles, testFiles } from "./test-files.ts";
@@ -50,6 +51,7 @@ function report(name: string, passed: boolean, startedAt: number, details: strin
 }
 
 async function tests(): Promise<void> {
+  console.log(`seed  ${testSeed} (KAKEYA_TEST_SEED)`);
   const results = await runTestFiles(root, files, { parallel: 2, scratch }, (result) => {
     count.passed += result.passed;
     count.failed += result.failed;

@@ -15,6 +15,8 @@ DA:2,1
 end_of_record
 `;
 
+const sources = (...paths: string[]) => paths.map((path) => ({ path, codeLines: 10 }));
+
 test("a tracefile is read file by file, with how often each line ran", () => {
   expect(readLcov(lcov)).toEqual(
     new Map([
@@ -45,11 +47,11 @@ test("a line that one of several runs covered is covered", () => {
     [2, 3],
     [4, 1],
   ]);
-  expect(coverageFaults(both, ["src/kv/slab.ts", "src/cli/run.ts"])).toEqual([]);
+  expect(coverageFaults(both, sources("src/kv/slab.ts", "src/cli/run.ts"))).toEqual([]);
 });
 
 test("one missed line of the cache or the figures fails the gate, and so does a file that nothing loads", () => {
-  expect(coverageFaults(readLcov(lcov), ["src/kv/slab.ts", "src/cli/run.ts", "src/report/gates.ts"])).toEqual([
+  expect(coverageFaults(readLcov(lcov), sources("src/kv/slab.ts", "src/cli/run.ts", "src/report/gates.ts"))).toEqual([
     "src/kv/slab.ts: no test runs line 2",
     "src/report/gates.ts: no test loads it",
   ]);
@@ -58,6 +60,16 @@ test("one missed line of the cache or the figures fails the gate, and so does a 
 test("elsewhere nine lines of ten are enough, and fewer are not", () => {
   const covered = (n: number) =>
     new Map([["src/a.ts", new Map(Array.from({ length: 100 }, (_, line) => [line, line < n ? 1 : 0]))]]);
-  expect(coverageFaults(covered(90), ["src/a.ts"])).toEqual([]);
-  expect(coverageFaults(covered(89), ["src/a.ts"])).toEqual(["the rest of src/: 89.0% of 100 lines, less than 90%"]);
+  expect(coverageFaults(covered(90), sources("src/a.ts"))).toEqual([]);
+  expect(coverageFaults(covered(89), sources("src/a.ts"))).toEqual([
+    "the rest of src/: 89.0% of 100 lines, less than 90%",
+  ]);
+});
+
+test("of a file that no test loads every line is missed; one of types alone has none", () => {
+  const a = new Map([["src/a.ts", new Map(Array.from({ length: 90 }, (_, line) => [line, 1]))]]);
+  const faults = (codeLines: number) => coverageFaults(a, [...sources("src/a.ts"), { path: "src/b.ts", codeLines }]);
+  expect(faults(11)).toEqual(["the rest of src/: 89.1% of 101 lines, less than 90%"]);
+  expect(faults(10)).toEqual([]);
+  expect(coverageFaults(a, [{ path: "src/kv/types.ts", codeLines: 0 }, ...sources("src/a.ts")])).toEqual([]);
 });
