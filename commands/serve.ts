@@ -1,4 +1,5 @@
 import { version } from "../package.json" with { type: "json" };
+import { sourceCommit } from "../src/bench/source-commit.ts";
 import { command } from "../src/cli/command.ts";
 import { exit } from "../src/cli/exit.ts";
 import { print } from "../src/cli/output.ts";
@@ -25,18 +26,23 @@ export default command({
       file: args["token-file"],
       environment: process.env.KAKEYA_TOKEN,
     });
+    const log = createLog({
+      level: args["log-level"],
+      format: args["log-format"],
+      write: (line) => process.stderr.write(line),
+      now: () => new Date(),
+    });
+    if (args.token !== undefined) {
+      log.warn("--token shows in the list of processes: give it with --token-file or KAKEYA_TOKEN instead");
+    }
     const loading = progress();
     await runServer({
       ...others,
       engine: { ...engine, onProgress: showBytes(loading, "preparing the model") },
       server: { ...server, ...(token === undefined ? {} : { token }) },
       version,
-      log: createLog({
-        level: args["log-level"],
-        format: args["log-format"],
-        write: (line) => process.stderr.write(line),
-        now: () => new Date(),
-      }),
+      commit: sourceCommit(),
+      log,
       tryIt: (address) => shellLine([...selfCommand(), ...benchWords(args, address)]),
       onReady: (line) => {
         loading.end();

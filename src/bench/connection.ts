@@ -34,7 +34,12 @@ export const connectionFlags = {
     description: "A running server (default: starts its own)",
     valueHint: "host:port|unix:/path",
   },
-  token: { type: "string", description: "Bearer token for --address (default: KAKEYA_TOKEN)", valueHint: "secret" },
+  token: {
+    type: "string",
+    description:
+      "Bearer token for --address; other users see it in the list of processes: prefer the file or KAKEYA_TOKEN",
+    valueHint: "secret",
+  },
   "token-file": { type: "string", description: "File with that token; - for the standard input", valueHint: "path" },
   "tls-ca": {
     type: "string",

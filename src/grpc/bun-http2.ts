@@ -8,22 +8,32 @@
  *    open and frames wait, 'drain' on the raw socket makes Bun try again.
  * 2. A peer's SETTINGS_HEADER_TABLE_SIZE=0 is ignored (oven-sh/bun issue 19152), so nginx refuses the indexed
  *    headers of kept-alive upstream connections. Headers marked sensitive are never indexed.
- * 3. Bun cuts off (GOAWAY 11) a peer that cancels some hundred streams a second, which a busy client may.
+ * 3. Bun cuts off (GOAWAY 11) a peer that cancels some hundred streams a second, which a busy client may; what is too
+ *    much, resets.ts says.
  */
-import type { EventEmitter } from "node:events";
+import { AsyncLocalStorage } from "node:async_hooks";
 import http2, { type Http2Server, type OutgoingHttpHeaders, type ServerHttp2Stream } from "node:http2";
+import type { Socket } from "node:net";
 
 const drainEveryMs = 3;
 const resetBurst = 20_000;
 const resetsPerSecond = 5_000;
 
 interface Connection {
-  socket: EventEmitter;
+  socket: Socket;
   openStreams: number;
 }
 
 /** A session as Bun's http2 makes it. */
-type Session = ServerHttp2Stream["session"] & object;
+export type Session = ServerHttp2Stream["session"] & object;
+export type AnyHttp2Server = Http2Server | http2.Http2SecureServer;
+
+const preparing = new AsyncLocalStorage<(server: AnyHttp2Server) => void>();
+
+/** Runs `bind`, and gives each HTTP/2 server that it makes to `prepare`: grpc-js shows its own to nobody. */
+export function preparingServers<T>(prepare: (server: AnyHttp2Server) => void, bind: () => Promise<T>): Promise<T> {
+  return preparing.run(prepare, bind);
+}
 
 let patched = false;
 
@@ -33,23 +43,16 @@ export function patchBunHttp2(): void {
   patched = true;
   const { createServer, createSecureServer } = http2;
   http2.createServer = ((options: http2.ServerOptions, ...rest: []) =>
-    prepared(createServer({ ...options, ...resetLimits }, ...rest), "connection")) as typeof createServer;
+    prepared(createServer({ ...options, ...resetLimits }, ...rest))) as typeof createServer;
   http2.createSecureServer = ((options: http2.SecureServerOptions, ...rest: []) =>
-    prepared(
-      createSecureServer({ ...options, ...resetLimits }, ...rest),
-      "secureConnection",
-    )) as typeof createSecureServer;
+    prepared(createSecureServer({ ...options, ...resetLimits }, ...rest))) as typeof createSecureServer;
 }
 
 const resetLimits = { streamResetBurst: resetBurst, streamResetRate: resetsPerSecond };
 
-function prepared<Server extends Http2Server | http2.Http2SecureServer>(
-  server: Server,
-  connectionEvent: string,
-): Server {
+function prepared<Server extends AnyHttp2Server>(server: Server): Server {
   const connections = new Map<Session, Connection>();
   let timer: NodeJS.Timeout | undefined;
-  let lastSocket: EventEmitter | undefined;
 
   const unpark = () => {
     let crowded = false;
@@ -64,11 +67,8 @@ function prepared<Server extends Http2Server | http2.Http2SecureServer>(
     }
   };
 
-  server.prependListener(connectionEvent, (socket: EventEmitter) => {
-    lastSocket = socket;
-  });
   server.prependListener("session", (session: Session) => {
-    const socket = rawSocketOf(session) ?? lastSocket;
+    const socket = rawSocketOf(session);
     if (socket === undefined) return;
     connections.set(session, { socket, openStreams: 0 });
     session.once("close", () => connections.delete(session));
@@ -81,11 +81,12 @@ function prepared<Server extends Http2Server | http2.Http2SecureServer>(
     stream.once("close", () => connection.openStreams--);
     if (connection.openStreams > 1) timer ??= setInterval(unpark, drainEveryMs);
   });
+  preparing.getStore()?.(server);
   return server;
 }
 
 /** Bun keeps the socket under a symbol of its own; Http2Session.socket is a proxy that refuses `emit`. */
-function rawSocketOf(session: Session): EventEmitter | undefined {
+export function rawSocketOf(session: Session): Socket | undefined {
   const symbol = Object.getOwnPropertySymbols(session).find((own) => String(own).includes("bunhttp2socket"));
   return symbol && Reflect.get(session, symbol);
 }

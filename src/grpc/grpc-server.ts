@@ -1,14 +1,18 @@
-import { createServer, type Server, type ServerMiddleware } from "nice-grpc";
+import { createServer, type Server } from "nice-grpc";
 import { HealthDefinition, HealthServiceImpl, type HealthState } from "nice-grpc-server-health";
 import { ServerReflection, ServerReflectionService } from "nice-grpc-server-reflection";
 import { descriptorSet } from "../gen/descriptors.ts";
 import { RuntimeServiceDefinition, type RuntimeServiceImplementation } from "../gen/kakeya/v1/runtime.ts";
 import type { Calls } from "../host/calls.ts";
+import { type Listening, listen } from "../host/listening.ts";
 import type { Log } from "../host/log.ts";
-import type { Metrics } from "../host/metrics.ts";
 import type { ServerOptions } from "../host/options.ts";
-import { bearerTokenMiddleware } from "./auth.ts";
-import { patchBunHttp2 } from "./bun-http2.ts";
+import { patchBunHttp2, preparingServers } from "./bun-http2.ts";
+import type { CallMetrics } from "./call-metrics.ts";
+import { countedMiddleware } from "./counted.ts";
+import { grpcCredentials } from "./credentials.ts";
+import { decodedMiddleware, withUndecodable } from "./decoding.ts";
+import type { Gate } from "./gate.ts";
 import { observingMiddleware } from "./observe.ts";
 import { statusMiddleware } from "./status.ts";
 import { untilStopped } from "./until-stopped.ts";
@@ -17,7 +21,7 @@ export interface GrpcParts {
   service: RuntimeServiceImplementation;
   health: HealthState;
   calls: Calls;
-  metrics: Metrics;
+  callMetrics: CallMetrics;
   log: Log;
   /** Ends streams that never end by themselves. */
   stop: AbortSignal;
@@ -25,7 +29,7 @@ export interface GrpcParts {
   now: () => number;
 }
 
-/** The three services behind their middleware, with the limits set; it does not listen yet. */
+/** The three services after their middleware, with the limits set; it does not listen yet. */
 export function createGrpcServer(parts: GrpcParts, options: ServerOptions): Server {
   patchBunHttp2();
   const server = createServer({
@@ -33,22 +37,31 @@ export function createGrpcServer(parts: GrpcParts, options: ServerOptions): Serv
     "grpc.max_concurrent_streams": options.maxStreamsPerConnection,
     "grpc.keepalive_time_ms": options.keepaliveS * 1000,
     "grpc.keepalive_timeout_ms": options.keepaliveTimeoutS * 1000,
+    interceptors: [parts.callMetrics.interceptor],
   });
-  const checkToken = options.token ? bearerTokenMiddleware(options.token) : passOn;
+  const { log, now } = parts;
 
   server
-    .with(observingMiddleware(parts.metrics, parts.log, parts.now))
-    .with(checkToken)
-    .with(parts.calls.middleware)
-    .with(statusMiddleware(parts.log))
-    .add(RuntimeServiceDefinition, parts.service);
+    .with(observingMiddleware(log, now))
+    .with(countedMiddleware(parts.calls))
+    .with(statusMiddleware(log))
+    .with(decodedMiddleware(log, now))
+    .add(withUndecodable(RuntimeServiceDefinition), parts.service);
+  const services = [RuntimeServiceDefinition.fullName, HealthDefinition.fullName];
+  server.with(untilStopped(parts.stop)).add(ServerReflectionService, ServerReflection(descriptorSet, services));
   server
     .with(untilStopped(parts.stop))
-    .with(checkToken)
-    .add(ServerReflectionService, ServerReflection(descriptorSet, [RuntimeServiceDefinition.fullName]));
-  // Probes have no token.
-  server.with(untilStopped(parts.stop)).add(HealthDefinition, HealthServiceImpl(parts.health));
+    .with(decodedMiddleware(log, now))
+    .add(withUndecodable(HealthDefinition), HealthServiceImpl(parts.health));
   return server;
 }
 
-const passOn: ServerMiddleware = (call, context) => call.next(call.request, context);
+/** Binds the server, with the gate before it, and answers with the address as clients dial it. */
+export function listenGrpc(server: Server, { bind, tls }: Listening, gate: Gate): Promise<string> {
+  return listen(bind, (address) =>
+    preparingServers(
+      (http2Server) => gate.install(http2Server),
+      () => server.listen(address, grpcCredentials(tls)),
+    ),
+  );
+}

@@ -1,10 +1,9 @@
 import { ServerError, type ServerMiddleware, Status } from "nice-grpc";
 import type { Log } from "../host/log.ts";
-import type { Metrics } from "../host/metrics.ts";
 import { shownSessionId } from "../host/session-events.ts";
 
-/** Counts, times and logs every call. Belongs outside the middleware that makes statuses of errors. */
-export function observingMiddleware(metrics: Metrics, log: Log, now: () => number): ServerMiddleware {
+/** Logs every call. Belongs outside the middleware that makes statuses of errors. */
+export function observingMiddleware(log: Log, now: () => number): ServerMiddleware {
   return async function* observe(call, context) {
     const startedAtS = now();
     let code = Status.OK;
@@ -19,9 +18,7 @@ export function observingMiddleware(metrics: Metrics, log: Log, now: () => numbe
     } finally {
       if (context.signal.aborted) code = Status.CANCELLED;
       const method = call.method.path.slice(call.method.path.lastIndexOf("/") + 1);
-      const durationS = now() - startedAtS;
-      metrics.callEnded(method, Status[code], durationS);
-      log.debug("call", { method, session, code: Status[code], duration_s: durationS, peer: context.peer });
+      log.debug("call", { method, session, code: Status[code], duration_s: now() - startedAtS, peer: context.peer });
     }
   };
 }

@@ -1,11 +1,9 @@
-import { ServerError, type ServerMiddleware, Status } from "nice-grpc";
-
-/** The calls in flight. */
+/** The calls in flight, through whichever door they came. */
 export interface Calls {
-  /** Counts each call, and turns new ones away once the server drains. */
-  middleware: ServerMiddleware;
+  /** Counts a call in, and answers with what counts it out; undefined once the server drains: turn the call away. */
+  begin(): (() => void) | undefined;
   readonly inFlight: number;
-  /** From now on new calls are UNAVAILABLE; resolves when those in flight have ended. */
+  /** From now on no call begins; resolves when those in flight have ended. */
   drain(): Promise<void>;
 }
 
@@ -13,16 +11,15 @@ export function trackCalls(): Calls {
   let inFlight = 0;
   let draining = false;
   let onIdle = () => {};
+  const end = () => {
+    inFlight--;
+    if (inFlight === 0) onIdle();
+  };
   return {
-    async *middleware(call, context) {
-      if (draining) throw new ServerError(Status.UNAVAILABLE, "the server is shutting down");
+    begin() {
+      if (draining) return undefined;
       inFlight++;
-      try {
-        return yield* call.next(call.request, context);
-      } finally {
-        inFlight--;
-        if (inFlight === 0) onIdle();
-      }
+      return end;
     },
     get inFlight() {
       return inFlight;

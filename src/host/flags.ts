@@ -78,12 +78,16 @@ export const serveFlags = {
     valueHint: "time",
     default: formatDuration(server.shutdownGraceS),
   },
+  "token-file": {
+    type: "string",
+    description: "File with the bearer token that clients must send (or KAKEYA_TOKEN)",
+    valueHint: "path",
+  },
   token: {
     type: "string",
-    description: "Bearer token that clients must send (or KAKEYA_TOKEN)",
+    description: "That token itself, which other users see in the list of processes: prefer the file or KAKEYA_TOKEN",
     valueHint: "secret",
   },
-  "token-file": { type: "string", description: "File with that token", valueHint: "path" },
   "tls-cert": { type: "string", description: "Certificate chain, to serve TLS", valueHint: "pem" },
   "tls-key": { type: "string", description: "Private key of --tls-cert", valueHint: "pem" },
   "tls-client-ca": {
@@ -107,6 +111,12 @@ export const serveFlags = {
     description: "Largest request",
     valueHint: "size",
     default: formatBytes(server.maxRequestBytes).replace(" ", ""),
+  },
+  "max-connections": {
+    type: "string",
+    description: "Connections at once; those that made no call yet make room for new ones",
+    valueHint: "connections",
+    default: String(server.maxConnections),
   },
   "log-level": {
     type: "enum",
@@ -148,6 +158,7 @@ export function serveOptions(args: ServeArgs): ServeOptions {
       shutdownGraceS: duration("shutdown-grace", args["shutdown-grace"]),
       maxAppendTokens: integer("max-append-tokens", args["max-append-tokens"], 1),
       maxRequestBytes: bytes("max-request-bytes", args["max-request-bytes"]),
+      maxConnections: integer("max-connections", args["max-connections"], 1, 1_000_000),
       ...(tls === undefined ? {} : { tls }),
     },
     ...(metricsPort === undefined ? {} : { metricsPort: integer("metrics-port", metricsPort, 0, 65_535) }),

@@ -1,15 +1,13 @@
-import type { ServerCredentials } from "@grpc/grpc-js";
-import type { Server } from "nice-grpc";
 import { UsageError } from "../cli/exit.ts";
 import { addressOf, type Bind, isLocal, parseBind } from "./bind.ts";
 import type { ServerOptions } from "./options.ts";
-import { serverCredentials } from "./tls.ts";
+import { readTls, type TlsSettings } from "./tls.ts";
 import { removeStaleSocket, requireSocketPath } from "./unix-socket.ts";
 
 /** Where to listen, and with which certificates. */
 export interface Listening {
   bind: Bind;
-  credentials: ServerCredentials;
+  tls: TlsSettings | undefined;
 }
 
 /** @throws UsageError for a bad address or one that lets other machines in without a token, Error for a bad PEM file. */
@@ -17,18 +15,21 @@ export async function checkListening(options: ServerOptions): Promise<Listening>
   const bind = parseBind(options.bind);
   if (!isLocal(bind) && !options.token) {
     throw new UsageError(
-      `--bind ${options.bind} lets other machines in: set a token (--token, --token-file or KAKEYA_TOKEN), or bind 127.0.0.1`,
+      `--bind ${options.bind} lets other machines in: set a token (--token-file or KAKEYA_TOKEN), or bind 127.0.0.1`,
     );
   }
   if (bind.kind === "unix") await requireSocketPath(bind.path);
-  return { bind, credentials: await serverCredentials(options.tls) };
+  return { bind, tls: options.tls && (await readTls(options.tls)) };
 }
 
-/** Binds, and answers with the address as clients dial it. @throws Error with the reason when it can't. */
-export async function listen(server: Server, { bind, credentials }: Listening): Promise<string> {
+/**
+ * Binds with `bindTo`, which is given the address as gRPC writes it and answers with the port, and answers with the
+ * address as clients dial it. @throws Error with the reason when it can't.
+ */
+export async function listen(bind: Bind, bindTo: (address: string) => Promise<number>): Promise<string> {
   const address = addressOf(bind);
   const bound = () =>
-    server.listen(address, credentials).catch((error: Error) => {
+    bindTo(address).catch((error: Error) => {
       throw new Error(`--bind ${address}: ${reasonOf(error)}`);
     });
   if (bind.kind === "tcp") return addressOf({ ...bind, port: await bound() });

@@ -1,8 +1,12 @@
-import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
+import { Counter, Gauge, Histogram, Registry } from "prom-client";
+import type { EngineInfo } from "../engine/engine.ts";
 import type { Invariant } from "../session/invariants.ts";
 import type { GenerationEvent, StopReason } from "../session/session.ts";
 import type { EvictionReason, SessionOutcome, SessionStore } from "../session/store.ts";
+import type { Connections } from "./connections.ts";
+import { collectProcessMetrics } from "./process-metrics.ts";
 
+const prefix = "kakeya_";
 const latencyBucketsS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
 const tokenBuckets = [1, 4, 16, 64, 256, 1024, 4096, 16_384, 65_536, 262_144];
 
@@ -13,7 +17,14 @@ const outcomes: SessionOutcome[] = ["closed", "evicted", "violated", "failed", "
 const evictionReasons: EvictionReason[] = ["capacity", "idle"];
 const invariants: Invariant[] = ["inv1", "inv2"];
 
-/** What the server counts, under the names that dashboards for vLLM and gRPC servers know. */
+/** Of this executable. */
+export interface BuildInfo {
+  version: string;
+  /** Empty when it runs from source. */
+  commit: string;
+}
+
+/** What the server counts; after the prefix, the names are those that dashboards for vLLM know. */
 export class Metrics {
   readonly registry = new Registry();
 
@@ -27,14 +38,10 @@ export class Metrics {
   readonly #prefillDuration = this.#histogram("generate_prefill_duration_seconds", "Time of one append");
   readonly #firstToken = this.#histogram("time_to_first_token_seconds", "From a Generate's arrival to its first id");
   readonly #interToken = this.#histogram("inter_token_latency_seconds", "Between two ids of one Generate");
-  readonly #handled = this.#counter("grpc_server_handled_total", "Calls that ended", ["grpc_method", "grpc_code"]);
-  readonly #handling = this.#histogram("grpc_server_handling_seconds", "Time of one call", latencyBucketsS, [
-    "grpc_method",
-  ]);
 
   /** @param now monotonic clock, in seconds */
   constructor(private readonly now: () => number) {
-    collectDefaultMetrics({ register: this.registry });
+    collectProcessMetrics(this.registry);
     // An alert on a counter that does not exist yet never fires.
     for (const outcome of outcomes) this.sessionTotal.inc({ outcome }, 0);
     for (const reason of evictionReasons) this.sessionEvicted.inc({ reason }, 0);
@@ -42,29 +49,38 @@ export class Metrics {
     for (const reason of Object.values(finishedReason)) this.#finished.inc({ finished_reason: reason }, 0);
   }
 
+  /** What runs: series that are always 1, to join others with. */
+  describe(build: BuildInfo, engine: EngineInfo): void {
+    this.#info("build_info", "The executable", { ...build });
+    this.#info("model_info", "The model that is served", {
+      model_id: engine.modelId,
+      fingerprint: engine.fingerprint,
+      quantization: engine.quantization,
+      sink: String(engine.sink),
+      window: String(engine.window),
+    });
+  }
+
   /** Gauges are read from their owners when they are scraped. */
-  watch(store: SessionStore, callsInFlight: () => number): void {
-    this.#gauge("session_active", "Sessions open", () => store.activeCount);
-    this.#gauge("session_capacity", "Sessions that fit", () => store.capacity);
-    this.#gauge("session_kv_live_bytes", "Live key/value bytes of all sessions", () =>
+  watch(store: SessionStore, connections: Connections, callsInFlight: () => number): void {
+    this.gauge("connections", "Connections open", () => connections.count);
+    this.#countOf("connections_turned_away_total", "Connections closed for want of room", () => connections.turnedAway);
+    this.gauge("session_active", "Sessions open", () => store.activeCount);
+    this.gauge("session_capacity", "Sessions that fit", () => store.capacity);
+    this.gauge("session_kv_live_bytes", "Live key/value bytes of all sessions", () =>
       sum(store, (session) => session.liveBytes),
     );
-    this.#gauge("session_history_tokens", "Tokens in the histories of all sessions", () =>
+    this.gauge("session_history_tokens", "Tokens in the histories of all sessions", () =>
       sum(store, (session) => session.historyTokens),
     );
-    this.#gauge("num_requests_running", "Calls in flight", callsInFlight);
-    this.#gauge("num_requests_waiting", "Calls that wait for their session or for the engine", () => store.queueDepth);
+    this.gauge("num_requests_running", "Calls in flight", callsInFlight);
+    this.gauge("num_requests_waiting", "Calls that wait for their session or for the engine", () => store.queueDepth);
   }
 
   appended(tokens: number, durationS: number): void {
     this.#promptTokens.inc(tokens);
     this.#prefillTokens.observe(tokens);
     this.#prefillDuration.observe(durationS);
-  }
-
-  callEnded(method: string, code: string, durationS: number): void {
-    this.#handled.inc({ grpc_method: method, grpc_code: code });
-    this.#handling.observe({ grpc_method: method }, durationS);
   }
 
   /** Passes a generation on and times its ids. */
@@ -86,16 +102,34 @@ export class Metrics {
   }
 
   #counter(name: string, help: string, labelNames: string[] = []): Counter {
-    return new Counter({ name, help, labelNames, registers: [this.registry] });
+    return new Counter({ name: `${prefix}${name}`, help, labelNames, registers: [this.registry] });
   }
 
   #histogram(name: string, help: string, buckets = latencyBucketsS, labelNames: string[] = []): Histogram {
-    return new Histogram({ name, help, buckets, labelNames, registers: [this.registry] });
+    return new Histogram({ name: `${prefix}${name}`, help, buckets, labelNames, registers: [this.registry] });
   }
 
-  #gauge(name: string, help: string, read: () => number): void {
+  #info(name: string, help: string, labels: Record<string, string>): void {
+    const options = { name: `${prefix}${name}`, help, labelNames: Object.keys(labels), registers: [this.registry] };
+    new Gauge(options).set(labels, 1);
+  }
+
+  #countOf(name: string, help: string, read: () => number): void {
+    new Counter({
+      name: `${prefix}${name}`,
+      help,
+      registers: [this.registry],
+      collect() {
+        this.reset();
+        this.inc(read());
+      },
+    });
+  }
+
+  /** A gauge of `name`, read when it is scraped. */
+  gauge(name: string, help: string, read: () => number): void {
     new Gauge({
-      name,
+      name: `${prefix}${name}`,
       help,
       registers: [this.registry],
       collect() {

@@ -22,6 +22,8 @@ export interface ServerOptions {
   maxWaitingCalls: number;
   /** Calls at once on one connection. */
   maxStreamsPerConnection: number;
+  /** Connections at once; at the limit, those that never made a call that was let in make room. */
+  maxConnections: number;
   /** Quiet time after which a connection is asked whether it still lives, in seconds. */
   keepaliveS: number;
   /** Time it has to answer, in seconds. */
@@ -41,6 +43,7 @@ export const defaultServerOptions: ServerOptions = {
   maxRequestBytes: 4 * 2 ** 20,
   maxWaitingCalls: 16,
   maxStreamsPerConnection: 256,
+  maxConnections: 1024,
   keepaliveS: 20,
   keepaliveTimeoutS: 10,
 };

@@ -1,5 +1,4 @@
 import { readFile } from "node:fs/promises";
-import { ServerCredentials } from "@grpc/grpc-js";
 
 /** PEM files. */
 export interface TlsFiles {
@@ -9,14 +8,39 @@ export interface TlsFiles {
   clientCa?: string;
 }
 
-export async function serverCredentials(tls: TlsFiles | undefined): Promise<ServerCredentials> {
-  if (tls === undefined) return ServerCredentials.createInsecure();
-  const [cert, key, clientCa] = await Promise.all([
-    readPem("--tls-cert", tls.cert),
-    readPem("--tls-key", tls.key),
-    tls.clientCa === undefined ? null : readPem("--tls-client-ca", tls.clientCa),
+/** What the files hold, as node:tls takes it. */
+export interface TlsSettings {
+  cert: Buffer;
+  key: Buffer;
+  ca?: Buffer;
+  requestCert: boolean;
+  rejectUnauthorized: boolean;
+  minVersion: "TLSv1.2";
+  ciphers: string;
+}
+
+/** For TLS 1.2, whose other suites lack forward secrecy (RSA key exchange) or authenticated encryption (RFC 9325, 4.2). */
+const tls12Ciphers = ["AES128-GCM-SHA256", "AES256-GCM-SHA384", "CHACHA20-POLY1305"].flatMap((cipher) => [
+  `ECDHE-ECDSA-${cipher}`,
+  `ECDHE-RSA-${cipher}`,
+]);
+
+/** @throws Error that names the option whose file can't be read, or is no PEM file */
+export async function readTls({ cert, key, clientCa }: TlsFiles): Promise<TlsSettings> {
+  const [certPem, keyPem, caPem] = await Promise.all([
+    readPem("--tls-cert", cert),
+    readPem("--tls-key", key),
+    clientCa === undefined ? undefined : readPem("--tls-client-ca", clientCa),
   ]);
-  return ServerCredentials.createSsl(clientCa, [{ cert_chain: cert, private_key: key }], clientCa !== null);
+  return {
+    cert: certPem,
+    key: keyPem,
+    ...(caPem === undefined ? {} : { ca: caPem }),
+    requestCert: caPem !== undefined,
+    rejectUnauthorized: caPem !== undefined,
+    minVersion: "TLSv1.2",
+    ciphers: tls12Ciphers.join(":"),
+  };
 }
 
 /** @throws Error that names the flag and the file */

@@ -1,5 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { createInterface } from "node:readline";
+import { UsageError } from "../cli/exit.ts";
 
 export interface TokenSources {
   /** `--token` */
@@ -10,11 +11,21 @@ export interface TokenSources {
   environment?: string | undefined;
 }
 
-/** The token that clients must send: the flag's, else the file's, else the environment's; undefined for none. */
+/**
+ * The bearer token: the flag's, else the file's, else the environment's; undefined for none.
+ * @throws UsageError for an empty one, which would quietly mean none, and for one that no header can carry
+ */
 export async function tokenFrom({ flag, file, environment }: TokenSources): Promise<string | undefined> {
-  const token = flag ?? (file === undefined ? environment : await tokenInFile(file));
-  if (token === undefined || token === "") return undefined;
-  if (!/^[\x21-\x7e]+$/.test(token)) throw new Error("the token must be printable ASCII without spaces");
+  if (flag !== undefined) return checked("--token", flag);
+  if (file !== undefined) return checked(`--token-file ${file}`, await tokenInFile(file));
+  return environment === undefined ? undefined : checked("KAKEYA_TOKEN", environment);
+}
+
+function checked(source: string, token: string): string {
+  if (token === "") throw new UsageError(`${source}: the token is empty; give one, or leave it out for none`);
+  if (!/^[\x21-\x7e]+$/.test(token)) {
+    throw new UsageError(`${source}: the token must be printable ASCII without spaces`);
+  }
   return token;
 }
 
@@ -23,9 +34,7 @@ async function tokenInFile(path: string): Promise<string> {
   const text = await reading.catch((error: Error) => {
     throw new Error(`--token-file ${path}: ${error.message}`);
   });
-  const token = text.trim();
-  if (token === "") throw new Error(`--token-file ${path}: it is empty`);
-  return token;
+  return text.trim();
 }
 
 /** Up to Enter: a terminal has no end that a person knows. */

@@ -1,10 +1,11 @@
-import { setLogger } from "@grpc/grpc-js";
 import type { EngineOptions } from "../engine/engine.ts";
 import { openEngine } from "../engine/open.ts";
+import { logGrpcMessages } from "../grpc/grpc-messages.ts";
 import { checkListening } from "../host/listening.ts";
 import type { Log } from "../host/log.ts";
 import { serveMetrics } from "../host/metrics-page.ts";
 import { defaultServerOptions, type ServerOptions } from "../host/options.ts";
+import { logProcessWarnings } from "../host/process-warnings.ts";
 import { readyLine } from "../host/ready.ts";
 import { startServer } from "./server.ts";
 
@@ -14,6 +15,8 @@ export interface RunOptions {
   /** Port of /metrics on loopback; absent: none. */
   metricsPort?: number;
   version: string;
+  /** That this executable was built from, if it was. */
+  commit: string | null;
   log: Log;
   /** The command line that reaches the server at an address. */
   tryIt: (address: string) => string;
@@ -25,10 +28,9 @@ export interface RunOptions {
 
 /** Loads the model and serves it until told to stop. @throws EngineCrashed when the engine dies meanwhile. */
 export async function runServer(options: RunOptions): Promise<void> {
-  const { log, stop, version } = options;
-  // What it says as an error is one connection's, and known from the call's status.
-  const grpcMessage = (...words: unknown[]) => log.debug("grpc", { message: words.join(" ") });
-  setLogger({ error: grpcMessage, info: grpcMessage, debug: grpcMessage });
+  const { log, stop, version, commit } = options;
+  logProcessWarnings(log);
+  logGrpcMessages(log);
 
   // Before the model, which may take minutes.
   await checkListening({ ...defaultServerOptions, ...options.server });
@@ -36,7 +38,7 @@ export async function runServer(options: RunOptions): Promise<void> {
   if (engine === undefined) return;
   for (const warning of engine.info.warnings) log.warn(warning);
   try {
-    const server = await startServer({ engine, version, log }, options.server);
+    const server = await startServer({ engine, version, commit, log }, options.server);
     const page =
       options.metricsPort === undefined ? undefined : await serveMetrics(server.metrics.registry, options.metricsPort);
     if (page !== undefined) log.info("metrics", { url: page.url });

@@ -3,10 +3,15 @@ import type { Server } from "nice-grpc";
 import { HealthState } from "nice-grpc-server-health";
 import type { Engine } from "../engine/engine.ts";
 import { RuntimeServiceDefinition } from "../gen/kakeya/v1/runtime.ts";
-import { createGrpcServer } from "../grpc/grpc-server.ts";
+import { CallMetrics } from "../grpc/call-metrics.ts";
+import { Gate } from "../grpc/gate.ts";
+import { createGrpcServer, listenGrpc } from "../grpc/grpc-server.ts";
 import { runtimeService } from "../grpc/service.ts";
+import { bearerAccess } from "../host/access.ts";
 import { trackCalls } from "../host/calls.ts";
-import { checkListening, listen } from "../host/listening.ts";
+import { Connections } from "../host/connections.ts";
+import { descriptorsForConnections } from "../host/descriptors.ts";
+import { checkListening } from "../host/listening.ts";
 import type { Log } from "../host/log.ts";
 import { Metrics } from "../host/metrics.ts";
 import { defaultServerOptions, type ServerOptions } from "../host/options.ts";
@@ -23,6 +28,7 @@ export interface RunningServer {
   readonly address: string;
   readonly store: SessionStore;
   readonly metrics: Metrics;
+  readonly connections: Connections;
   /** Turns new calls away, lets those in flight end within the grace period, then ends them. */
   stop(): Promise<void>;
 }
@@ -31,6 +37,8 @@ export interface ServerParts {
   engine: Engine;
   /** Of this kakeya. */
   version: string;
+  /** That it was built from, if it was. */
+  commit: string | null;
   log: Log;
 }
 
@@ -54,8 +62,13 @@ export async function startServer(parts: ServerParts, given: Partial<ServerOptio
     events: sessionEvents(metrics, log),
   });
   const calls = trackCalls();
-  metrics.watch(store, () => calls.inFlight);
+  const connections = new Connections({ max: mostConnections(options, log), log, now: monotonicS });
+  metrics.describe({ version, commit: parts.commit ?? "" }, engine.info);
+  metrics.watch(store, connections, () => calls.inFlight);
+  const callMetrics = new CallMetrics(metrics.registry);
   const health = HealthState();
+  // Each Watch listens to it, and the limits of connections and streams bound those.
+  health.setMaxListeners(0);
   health.setStatus("healthy", RuntimeServiceDefinition.fullName);
   const stopping = new AbortController();
 
@@ -71,9 +84,18 @@ export async function startServer(parts: ServerParts, given: Partial<ServerOptio
     now: monotonicS,
     startedAtS: monotonicS(),
   });
-  const grpc = { service, health, calls, metrics, log, stop: stopping.signal, now: monotonicS };
+  const grpc = { service, health, calls, callMetrics, log, stop: stopping.signal, now: monotonicS };
   const server = createGrpcServer(grpc, options);
-  const address = await listen(server, listening);
+  const gate = new Gate({
+    access: bearerAccess(options.token),
+    connections,
+    calls: callMetrics,
+    metrics,
+    log,
+    maxRequestBytes: options.maxRequestBytes,
+    now: monotonicS,
+  });
+  const address = await listenGrpc(server, listening, gate);
   const sweep = setInterval(() => void store.evictIdle(), sweepEveryMs(options.sessionTtlS));
   sweep.unref();
 
@@ -81,6 +103,7 @@ export async function startServer(parts: ServerParts, given: Partial<ServerOptio
     address,
     store,
     metrics,
+    connections,
     async stop() {
       clearInterval(sweep);
       health.setStatus("unhealthy");
@@ -93,6 +116,17 @@ export async function startServer(parts: ServerParts, given: Partial<ServerOptio
       await store.endAll();
     },
   };
+}
+
+/** As many as the process has descriptors for, whatever was asked for. */
+function mostConnections({ maxConnections }: ServerOptions, log: Log): number {
+  const possible = descriptorsForConnections() ?? maxConnections;
+  if (possible >= maxConnections) return maxConnections;
+  log.warn("fewer connections than --max-connections: see ulimit -n", {
+    max_connections: maxConnections,
+    connections: possible,
+  });
+  return possible;
 }
 
 /** A peer that ignores GOAWAY would keep a polite shutdown waiting for ever. */

@@ -18,13 +18,14 @@ test("the option comes before the file, and the file before the environment", as
   expect(await tokenFrom({ environment: "of-the-environment" })).toBe("of-the-environment");
 });
 
-test("an environment variable that is empty or not there means no token", async () => {
+test("nothing given means no token; an empty one is refused, since it would quietly mean none", async () => {
   expect(await tokenFrom({})).toBeUndefined();
-  expect(await tokenFrom({ environment: "" })).toBeUndefined();
+  expect((await rejection(tokenFrom({ environment: "" }))).message).toContain("KAKEYA_TOKEN: the token is empty");
+  expect((await rejection(tokenFrom({ flag: "" }))).message).toContain("--token: the token is empty");
 });
 
 test("an empty file, a missing one and a token that no header can carry are refused", async () => {
-  expect((await rejection(tokenFrom({ file: fileWith(" \n") }))).message).toContain("is empty");
+  expect((await rejection(tokenFrom({ file: fileWith(" \n") }))).message).toContain("the token is empty");
   expect((await rejection(tokenFrom({ file: "/nowhere" }))).message).toContain("--token-file /nowhere: ENOENT");
   for (const flag of ["two words", "tëst", "line\nbreak"]) {
     expect((await rejection(tokenFrom({ flag }))).message).toContain("printable ASCII");

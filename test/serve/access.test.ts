@@ -2,11 +2,12 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
+import { connect as connectTls } from "node:tls";
 import { Unauthenticated, Unavailable } from "../../src/client/index.ts";
 import type { Engine } from "../../src/engine/engine.ts";
 import type { ServerOptions } from "../../src/host/options.ts";
 import { rejection } from "../rejection.ts";
-import { type Certificates, makeCertificates } from "./certificates.ts";
+import { type Certificates, makeCertificates, makeRsaCertificate } from "./certificates.ts";
 import { serving, testEngine, testFolder } from "./serving.ts";
 import { dial, failureOf } from "./wire.ts";
 
@@ -28,7 +29,9 @@ describe("a bearer token", () => {
     expect((await server.connect({ token }).runtimeInfo()).modelId).toBe("kakeya-tiny");
     for (const wrong of [undefined, "", "correct-hors", "correct-horse-2", "Correct-Horse", "x".repeat(7000)]) {
       const client = server.connect(wrong === undefined ? {} : { token: wrong });
-      expect(await rejection(client.runtimeInfo())).toBeInstanceOf(Unauthenticated);
+      const error = await rejection(client.runtimeInfo());
+      expect(error).toBeInstanceOf(Unauthenticated);
+      expect(error.message).toContain(wrong ? "the bearer token was refused" : "this server wants the metadata");
       expect(await rejection(client.createSession())).toBeInstanceOf(Unauthenticated);
     }
     expect(server.server.store.activeCount).toBe(0);
@@ -125,6 +128,40 @@ describe("TLS", () => {
     const own = { ca: ca(), cert: readFileSync(clientCert), key: readFileSync(clientKey) };
     expect((await server.connect({ tls: own }).runtimeInfo()).modelId).toBe("kakeya-tiny");
     expect(await rejection(server.connect({ tls: { ca: ca() } }).runtimeInfo())).toBeInstanceOf(Unavailable);
+  });
+
+  test("a handshake that fails is logged, once for many", async () => {
+    await using server = await serve({ tls: { cert: certificates.serverCert, key: certificates.serverKey } });
+    for (let i = 0; i < 3; i++) await rejection(server.connect().runtimeInfo());
+    const warnings = server.logged.filter((line) => line.includes("TLS handshake failed"));
+    expect(warnings).toHaveLength(1);
+    expect(warnings[0]).toMatch(/reason="ERR_SSL_\w+" peer="127.0.0.1"/);
+  });
+
+  test("a client that knows only RSA key exchange is refused: without forward secrecy a stolen key opens the past", async () => {
+    const { cert, key } = await makeRsaCertificate(testFolder);
+    await using server = await serve({ tls: { cert, key } });
+    const shake = (ciphers: string) =>
+      new Promise<string>((resolve) => {
+        const [host = "", port = ""] = server.address.split(":");
+        const ca = readFileSync(cert);
+        const socket = connectTls({
+          host,
+          port: Number(port),
+          ca,
+          ciphers,
+          maxVersion: "TLSv1.2",
+          ALPNProtocols: ["h2"],
+        });
+        socket.on("secureConnect", () => {
+          resolve(socket.getCipher().name);
+          socket.destroy();
+        });
+        socket.on("error", () => resolve("refused"));
+      });
+    expect(await shake("AES128-GCM-SHA256:AES256-SHA")).toBe("refused");
+    expect(await shake("ECDHE-RSA-AES128-SHA")).toBe("refused");
+    expect(await shake("ECDHE-RSA-AES128-GCM-SHA256")).toBe("ECDHE-RSA-AES128-GCM-SHA256");
   });
 
   test("a file that is missing or no PEM is named with its option", async () => {

@@ -14,7 +14,7 @@ import {
   openSocket,
   preface,
   settings,
-} from "../grpc/raw-http2.ts";
+} from "../../tools/raw-http2.ts";
 import { seededRandom } from "../seeded-random.ts";
 import { type Serving, serving } from "./serving.ts";
 import { dial, failureOf, type Wire } from "./wire.ts";

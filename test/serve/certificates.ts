@@ -26,3 +26,11 @@ export async function makeCertificates(folder: string): Promise<Certificates> {
     clientKey: at("client.key"),
   };
 }
+
+/** A certificate of its own, with the kind of key that TLS 1.2 can exchange without forward secrecy. */
+export async function makeRsaCertificate(folder: string): Promise<{ cert: string; key: string }> {
+  const [cert, key] = [join(folder, "rsa.pem"), join(folder, "rsa.key")];
+  const subject = ["-subj", "/CN=rsa", "-addext", "subjectAltName=IP:127.0.0.1"];
+  await $`openssl req -x509 -newkey rsa:2048 -nodes -days 2 -keyout ${key} -out ${cert} ${subject}`.quiet();
+  return { cert, key };
+}

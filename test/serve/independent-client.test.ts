@@ -57,6 +57,26 @@ async function bufCurl(method: string, request: object): Promise<{ json: Record<
   return { json, stderr: stderr.toString() };
 }
 
+test("reflection lists every service, health too", async () => {
+  const url = `http://${server.address}`;
+  const listed =
+    await $`${packageCommand("buf")} curl --protocol grpc --http2-prior-knowledge --list-services ${url}`.text();
+  expect(listed.trim().split("\n").sort()).toEqual(["grpc.health.v1.Health", "kakeya.v1.RuntimeService"]);
+}, 60_000);
+
+test("a tool reaches a server with a token as docs/wire-contract.md says", async () => {
+  await using guarded = await serving({ token: "s3cret" });
+  const folder = mkdtempSync(join(tmpdir(), "kakeya-headers-"));
+  const headers = join(folder, "headers.txt");
+  await Bun.write(headers, "authorization: Bearer s3cret\n");
+  const url = `http://${guarded.address}/kakeya.v1.RuntimeService/GetRuntimeInfo`;
+  const curl = [packageCommand("buf"), "curl", "--protocol", "grpc", "--http2-prior-knowledge"];
+  const info = await $`${curl} -H @${headers} --reflect-header ${"*"} ${url}`.json();
+  rmSync(folder, { recursive: true });
+  expect(info.modelId).toBe("kakeya-tiny");
+  expect((await $`${curl} ${url}`.nothrow().quiet()).exitCode).toBe(1);
+}, 60_000);
+
 test("buf curl works with what reflection tells it", async () => {
   const [created] = (await bufCurl("CreateSession", { clientLabel: "buf" })).json;
   const sessionId = created?.sessionId;

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { Channel, ChannelCredentials } from "@grpc/grpc-js";
+import { Channel, ChannelCredentials, credentials, Client as GrpcClient } from "@grpc/grpc-js";
 import fc from "fast-check";
 import { createClient } from "nice-grpc";
 import { HealthDefinition } from "nice-grpc-server-health";
@@ -46,32 +46,69 @@ describe("metrics", () => {
       await another.append([1, 2, 3]);
       await rejection(session.info());
     });
+    const method = (type: string, name: string) =>
+      `grpc_type="${type}",grpc_service="kakeya.v1.RuntimeService",grpc_method="${name}"`;
     expect(Object.fromEntries(samples)).toMatchObject({
-      session_active: 2,
-      session_capacity: 2,
-      'session_total{outcome="closed"}': 1,
-      'session_total{outcome="evicted"}': 2,
-      'session_evicted_total{reason="capacity"}': 2,
-      'session_evicted_total{reason="idle"}': 0,
-      'cache_invariant_violations_total{kind="inv1"}': 0,
-      'cache_invariant_violations_total{kind="inv2"}': 0,
-      session_history_tokens: 3,
-      session_kv_live_bytes: 3 * engine.info.kvBytesPerToken,
-      prompt_tokens_total: 103,
-      generation_tokens_total: 5,
-      'request_success_total{finished_reason="length"}': 1,
-      generate_prefill_tokens_sum: 103,
-      generate_prefill_tokens_count: 2,
-      generate_prefill_duration_seconds_count: 2,
-      time_to_first_token_seconds_count: 1,
-      inter_token_latency_seconds_count: 4,
-      num_requests_running: 0,
-      num_requests_waiting: 0,
-      'grpc_server_handled_total{grpc_method="CreateSession",grpc_code="OK"}': 5,
-      'grpc_server_handled_total{grpc_method="GetSessionInfo",grpc_code="NOT_FOUND"}': 1,
-      'grpc_server_handled_total{grpc_method="Generate",grpc_code="OK"}': 1,
+      kakeya_session_active: 2,
+      kakeya_session_capacity: 2,
+      'kakeya_session_total{outcome="closed"}': 1,
+      'kakeya_session_total{outcome="evicted"}': 2,
+      'kakeya_session_evicted_total{reason="capacity"}': 2,
+      'kakeya_session_evicted_total{reason="idle"}': 0,
+      'kakeya_cache_invariant_violations_total{kind="inv1"}': 0,
+      'kakeya_cache_invariant_violations_total{kind="inv2"}': 0,
+      kakeya_session_history_tokens: 3,
+      kakeya_session_kv_live_bytes: 3 * engine.info.kvBytesPerToken,
+      kakeya_prompt_tokens_total: 103,
+      kakeya_generation_tokens_total: 5,
+      'kakeya_request_success_total{finished_reason="length"}': 1,
+      kakeya_generate_prefill_tokens_sum: 103,
+      kakeya_generate_prefill_tokens_count: 2,
+      kakeya_generate_prefill_duration_seconds_count: 2,
+      kakeya_time_to_first_token_seconds_count: 1,
+      kakeya_inter_token_latency_seconds_count: 4,
+      kakeya_num_requests_running: 0,
+      kakeya_num_requests_waiting: 0,
+      kakeya_connections: 1,
+      kakeya_unfinished_request_bytes: 0,
+      [`grpc_server_started_total{${method("unary", "CreateSession")}}`]: 5,
+      [`grpc_server_handled_total{${method("unary", "CreateSession")},grpc_code="OK"}`]: 5,
+      [`grpc_server_handled_total{${method("unary", "GetSessionInfo")},grpc_code="NotFound"}`]: 1,
+      [`grpc_server_handled_total{${method("server_stream", "Generate")},grpc_code="OK"}`]: 1,
+      [`grpc_server_handling_seconds_count{${method("server_stream", "Generate")}}`]: 1,
+      [`grpc_server_msg_received_total{${method("server_stream", "Generate")}}`]: 1,
+      // Five ids, the tokens that left the window, and done.
+      [`grpc_server_msg_sent_total{${method("server_stream", "Generate")}}`]: 7,
+      // Never called, and known: a rate over it is 0.
+      [`grpc_server_handled_total{${method("unary", "GetRuntimeInfo")},grpc_code="OK"}`]: 0,
     });
     expect(samples.get("process_resident_memory_bytes")).toBeGreaterThan(10_000_000);
+  });
+
+  test("say what runs, and of the process only what is true", async () => {
+    const samples = await measured(async () => {});
+    const { modelId, fingerprint } = engine.info;
+    const model = `model_id="${modelId}",fingerprint="${fingerprint}",quantization="q8",sink="4",window="64"`;
+    expect(samples.get(`kakeya_model_info{${model}}`)).toBe(1);
+    expect(samples.get('kakeya_build_info{version="0.0.0-test",commit="c0ffee"}')).toBe(1);
+    const names = [...samples.keys()].map((sample) => sample.replace(/\{.*/, ""));
+    for (const name of names) expect(name).toMatch(/^(kakeya_|grpc_server_|process_|nodejs_eventloop_lag_)/);
+    // Addresses that are reserved and never touched: 6.5 GB of a process of 0.2 GB.
+    expect(names).not.toContain("process_heap_bytes");
+    expect(names).not.toContain("process_virtual_memory_bytes");
+  });
+
+  test("name no method that a caller made up", async () => {
+    const samples = await measured(async (server) => {
+      const grpc = new GrpcClient(server.address, credentials.createInsecure());
+      const bytes = () => Buffer.alloc(0);
+      const call = (path: string) => new Promise((done) => grpc.makeUnaryRequest(path, bytes, bytes, null, done));
+      for (let i = 0; i < 3; i++) await call(`/made.up/Method${i}`);
+      grpc.close();
+    });
+    const unknown = 'grpc_type="unary",grpc_service="unknown",grpc_method="unknown"';
+    expect(samples.get(`grpc_server_handled_total{${unknown},grpc_code="Unimplemented"}`)).toBe(3);
+    expect([...samples.keys()].join()).not.toContain("made");
   });
 
   test("show what runs and what waits at this moment", async () => {
@@ -83,8 +120,8 @@ describe("metrics", () => {
       const waiting = session.append([1]);
       await eventually("a call that waits", () => server.server.store.queueDepth > 0 || undefined);
       const samples = await scrape(page);
-      expect(samples.get("num_requests_running")).toBe(2);
-      expect(samples.get("num_requests_waiting")).toBeGreaterThanOrEqual(1);
+      expect(samples.get("kakeya_num_requests_running")).toBe(2);
+      expect(samples.get("kakeya_num_requests_waiting")).toBeGreaterThanOrEqual(1);
       await ids.return();
       await waiting;
     });
@@ -101,8 +138,8 @@ describe("metrics", () => {
       expect(await statusOf(wire.rpc.getSessionInfo({ sessionId }))).toBe("NOT_FOUND");
       expect(server.logged.some((line) => line.includes("INV-1 violated"))).toBe(true);
     });
-    expect(samples.get('cache_invariant_violations_total{kind="inv1"}')).toBe(1);
-    expect(samples.get('session_total{outcome="violated"}')).toBe(1);
+    expect(samples.get('kakeya_cache_invariant_violations_total{kind="inv1"}')).toBe(1);
+    expect(samples.get('kakeya_session_total{outcome="violated"}')).toBe(1);
   });
 
   test("are one page, on a port of their own", async () => {

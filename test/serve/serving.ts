@@ -38,7 +38,7 @@ export async function serving(
   const engine = lent ?? (await testEngine(capacity === undefined ? {} : { capacity }));
   const logged: string[] = [];
   const server = await startServer(
-    { engine, version: "0.0.0-test", log: collectingLog(logged) },
+    { engine, version: "0.0.0-test", commit: "c0ffee", log: collectingLog(logged) },
     // Tests leave their sessions behind for the next one to evict.
     { bind: "127.0.0.1:0", shutdownGraceS: 0, evictAfterS: 0, ...serverOptions },
   );

@@ -10,7 +10,7 @@ import {
   openSocket,
   preface,
   uint32,
-} from "../grpc/raw-http2.ts";
+} from "../../tools/raw-http2.ts";
 import { serving } from "./serving.ts";
 
 const windowBytes = 2000;

@@ -44,8 +44,8 @@ export function uint32(value: number): Buffer {
   return bytes;
 }
 
-/** The header block of a gRPC call. */
-export function callHeaders(path: string): Buffer {
+/** The header block of a gRPC call, with headers of its own after those that every call has. */
+export function callHeaders(path: string, more: Record<string, string> = {}): Buffer {
   return Buffer.concat([
     header(":method", "POST"),
     header(":scheme", "http"),
@@ -53,6 +53,7 @@ export function callHeaders(path: string): Buffer {
     header(":authority", "test"),
     header("content-type", "application/grpc"),
     header("te", "trailers"),
+    ...Object.entries(more).map(([name, value]) => header(name, value)),
   ]);
 }
 

@@ -1,0 +1,181 @@
+/**
+ * Attacks servers of its own on loopback, bounded in count and time (about two minutes), and prints JSON: what each
+ * attack took from the server and from its other clients. Exit code 1 when a bound does not hold.
+ *
+ * - silence: 70 connections that say nothing to a server with 64 descriptors, and 10 that don't close when it does;
+ * - unfinished: 250 requests of 4 MiB on one connection, each short of one byte, without and with the token;
+ * - resets: 20,000 calls that are reset at once, on one connection and on eight, without and with the token.
+ *
+ *     bun tools/attack.ts [--kakeya "dist/kakeya"] > results/measurements/attack.json
+ */
+
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { connect as connectHttp2 } from "node:http2";
+import { connect, type Socket } from "node:net";
+import { cpus, loadavg, tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { parseArgs } from "node:util";
+import { OwnServer } from "../src/bench/own-server.ts";
+import { Client, type ClientOptions } from "../src/client/index.ts";
+import { percentile } from "../src/report/stats.ts";
+import { callHeaders, endHeaders, frame, frameType, opening, openSocket, uint32 } from "./raw-http2.ts";
+
+const { values } = parseArgs({ options: { kakeya: { type: "string" } } });
+const kakeya = values.kakeya?.split(" ") ?? [process.execPath, resolve(import.meta.dir, "../src/main.ts")];
+const token = "correct-horse";
+const folder = mkdtempSync(join(tmpdir(), "kakeya-attack-"));
+await Bun.write(join(folder, "token"), token);
+const appendTokens = "/kakeya.v1.RuntimeService/AppendTokens";
+const authorized = { authorization: `Bearer ${token}` };
+
+const startedAt = new Date();
+const loadAtStart = loadavg();
+const silence = await silentConnections();
+const unfinished = { withoutToken: await unfinishedRequests({}), withToken: await unfinishedRequests(authorized) };
+const resets = {
+  withoutToken: await resetBursts({}, 1),
+  withToken: await resetBursts(authorized, 1),
+  withTokenOnEight: await resetBursts(authorized, 8),
+};
+rmSync(folder, { recursive: true });
+
+const bounds = {
+  "a new client is answered beside the silent ones": silence.newClientAnswered,
+  "silence costs less than a tenth of a core": silence.cpuShare < 0.1,
+  "connections that the peer does not close are gone": silence.descriptorsLeftToThePeer === 0,
+  "without the token nothing is kept: less than 64 MB": unfinished.withoutToken.grewBytes < 64e6,
+  "with the token 64 MiB of requests are kept: less than 192 MB": unfinished.withToken.grewBytes < 192e6,
+  "turns of others stay under 250 ms": Object.values(resets).every(({ slowestTurnMs }) => slowestTurnMs < 250),
+};
+const world = { cpu: cpus()[0]?.model, cores: cpus().length, loadAtStart, loadAtEnd: loadavg() };
+const times = { startedAt: startedAt.toISOString(), finishedAt: new Date().toISOString() };
+console.log(JSON.stringify({ kind: "attack", ...times, ...world, bounds, silence, unfinished, resets }, null, 2));
+process.exit(Object.values(bounds).every(Boolean) ? 0 : 1);
+
+async function silentConnections() {
+  const limited = ["sh", "-c", 'ulimit -n 64; exec "$@"', "sh", ...kakeya];
+  await using server = await serve(limited);
+  const before = descriptors(server.pid);
+  const silent = await Promise.all(Array.from({ length: 70 }, () => openSocket(server.address)));
+  const cpuBeforeS = cpuSeconds(server.pid);
+  await Bun.sleep(3000);
+  const cpuShare = (cpuSeconds(server.pid) - cpuBeforeS) / 3;
+  const newClientAnswered = await answers(server.address);
+  for (const socket of silent) socket.destroy();
+
+  // They greet, never answer a ping, and keep their side open: the server closes after 20 s + 10 s, and 2 s later for good.
+  const deaf = await Promise.all(Array.from({ length: 10 }, () => openHalf(server.address)));
+  await Bun.sleep(36_000);
+  const descriptorsLeftToThePeer = Math.max(0, descriptors(server.pid) - before);
+  for (const socket of deaf) socket.destroy();
+  const logged = readFileSync(server.logPath, "utf8")
+    .split("\n")
+    .filter((line) => line.includes("connections"));
+  return { newClientAnswered, cpuShare, descriptorsLeftToThePeer, logged };
+}
+
+async function unfinishedRequests(headers: Record<string, string>) {
+  await using server = await serve(kakeya, "--token-file", join(folder, "token"));
+  const before = residentBytes(server.pid);
+  const session = connectHttp2(`http://${server.address}`);
+  session.on("error", () => {});
+  const request = Buffer.concat([Buffer.from([0]), uint32(4 * 2 ** 20), Buffer.alloc(4 * 2 ** 20 - 1)]);
+  for (let i = 0; i < 250; i++) {
+    const call = { ":method": "POST", ":path": appendTokens, "content-type": "application/grpc", te: "trailers" };
+    const stream = session.request({ ...call, ...headers }, { endStream: false });
+    stream.on("error", () => {}).resume();
+    stream.write(request);
+  }
+  let most = before;
+  for (const endsAt = performance.now() + 10_000; performance.now() < endsAt; await Bun.sleep(20)) {
+    most = Math.max(most, residentBytes(server.pid));
+  }
+  const othersAnswered = await answers(server.address, { token });
+  session.destroy();
+  return { beforeBytes: before, mostBytes: most, grewBytes: most - before, othersAnswered };
+}
+
+async function resetBursts(headers: Record<string, string>, connections: number) {
+  await using server = await serve(kakeya, "--token-file", join(folder, "token"));
+  using client = new Client(server.address, { token });
+  const session = await client.createSession();
+  const idle = await turnsWhile(session, Bun.sleep(3000));
+  const block = callHeaders(appendTokens, headers);
+  const stream = (i: number) =>
+    Buffer.concat([
+      frame(frameType.headers, endHeaders, 2 * i + 1, block),
+      frame(frameType.resetStream, 0, 2 * i + 1, uint32(8)),
+    ]);
+  const burst = opening(...Array.from({ length: 20_000 }, (_, i) => stream(i)));
+  const attacking = async () => {
+    for (let round = 0; round < 5; round++) {
+      const sockets = await Promise.all(Array.from({ length: connections }, () => openSocket(server.address)));
+      for (const socket of sockets) socket.resume().write(burst);
+      await Bun.sleep(2000);
+      for (const socket of sockets) socket.destroy();
+    }
+  };
+  const attacked = await turnsWhile(session, attacking());
+  return { slowestTurnMs: attacked.maxMs, attacked, idle, othersAnswered: await answers(server.address, { token }) };
+}
+
+/** Turns of 4 tokens in and 4 out, one after the other, until `work` is done. */
+async function turnsWhile(session: Awaited<ReturnType<Client["createSession"]>>, work: Promise<unknown>) {
+  const latenciesMs: number[] = [];
+  let working = true;
+  void work.finally(() => {
+    working = false;
+  });
+  while (working) {
+    const startedAtMs = performance.now();
+    await session.append([1, 2, 3, 4]);
+    await Array.fromAsync(session.generate({ maxTokens: 4 }));
+    latenciesMs.push(performance.now() - startedAtMs);
+  }
+  const at = (rank: number) => percentile(latenciesMs, rank);
+  return { turns: latenciesMs.length, p50Ms: at(0.5) ?? 0, p99Ms: at(0.99) ?? 0, maxMs: at(1) ?? 0 };
+}
+
+async function serve(command: string[], ...flags: string[]) {
+  const logPath = join(folder, `${crypto.randomUUID()}.log`);
+  const { address, pid, stop } = await OwnServer.start({ kakeya: command, flags, logPath }).then((server) => ({
+    address: server.address,
+    pid: server.pid,
+    stop: () => server.stop(),
+  }));
+  return { address, pid, logPath, [Symbol.asyncDispose]: stop };
+}
+
+/** Whether a client that comes now is answered within 5 s. */
+async function answers(address: string, options: ClientOptions = {}): Promise<boolean> {
+  using client = new Client(address, options);
+  return await client.runtimeInfo({ signal: AbortSignal.timeout(5000) }).then(
+    () => true,
+    () => false,
+  );
+}
+
+function openHalf(address: string): Promise<Socket> {
+  const [host = "", port = ""] = address.split(":");
+  return new Promise((opened) => {
+    const socket = connect({ host, port: Number(port), allowHalfOpen: true }, () => {
+      socket.write(opening());
+      opened(socket);
+    });
+    socket.on("error", () => {}).resume();
+  });
+}
+
+function descriptors(pid: number): number {
+  return readdirSync(`/proc/${pid}/fd`).length;
+}
+
+function residentBytes(pid: number): number {
+  return 1024 * Number(/^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]);
+}
+
+/** User and system time; 100 ticks a second on every Linux. */
+function cpuSeconds(pid: number): number {
+  const fields = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1]?.split(" ") ?? [];
+  return (Number(fields[11]) + Number(fields[12])) / 100;
+}
