@@ -21,12 +21,13 @@ export default command({
     try {
       const pulled = await pull(args.model, { env: process.env, onProgress: showBytes(line, `pulling ${args.model}`) });
       line.end();
-      const { modelId, dir, files, bytes, downloadedBytes } = pulled;
+      const { modelId, commit, dir, files, bytes, downloadedBytes } = pulled;
       const news = downloadedBytes === 0 ? "it was there already" : `${formatBytes(downloadedBytes)} downloaded`;
       say(
         `${modelId}: ${files.length} files, ${formatBytes(bytes)}; ${news}. Start it: kakeya serve --model ${modelId}`,
       );
-      print(args.json ? JSON.stringify(pulled, null, 2) : dir);
+      const facts = { model: modelId, commit, dir, files, bytes, downloaded_bytes: downloadedBytes };
+      print(args.json ? JSON.stringify(facts, null, 2) : dir);
       return undefined;
     } finally {
       line.end();

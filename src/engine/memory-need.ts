@@ -29,13 +29,18 @@ function bytesPerWeight(quantization: Quantization): number {
   return bits / 8 + (2 * Float32Array.BYTES_PER_ELEMENT) / blockSize;
 }
 
+/** What a server with this model takes, before any session. */
+export function modelMemoryBytes(quantization: Quantization, weights: number): number {
+  return processBytes + weights * bytesPerWeight(quantization);
+}
+
 /**
  * Answers with a warning when others leave too little memory now.
  * @throws Error when there never is enough; it says how much is needed, how much there is, and which flag to lower
  */
 export function requireMemory(need: MemoryNeed, { totalBytes, availableBytes }: MachineMemory): string | undefined {
   const { quantization, weights, sessionBytes, capacity } = need;
-  const modelBytes = processBytes + weights * bytesPerWeight(quantization);
+  const modelBytes = modelMemoryBytes(quantization, weights);
   const neededBytes = modelBytes + capacity * sessionBytes;
   if (neededBytes <= availableBytes) return undefined;
 

@@ -10,7 +10,7 @@ import { HubServer } from "../checkpoint/hub-server.ts";
 
 const root = resolve(import.meta.dir, "../..");
 const main = join(root, "src/main.ts");
-const names = ["serve", "bench", "aggregate", "sessions", "smoke", "pull", "print-cmd"];
+const names = ["serve", "bench", "aggregate", "sessions", "smoke", "models", "pull", "print-cmd"];
 
 const commandOf = async (name: string): Promise<Command> =>
   (await import(join(root, "commands", `${name}.ts`))).default;

@@ -125,7 +125,6 @@ describe("First prompt, answers and deltas put together are the whole conversati
       fc.property(turns(call, tools, withSystem), (all) => {
         expect(appended(template, all, end)).toBe(whole(template, all));
       }),
-      { seed: 20_261_121 },
     );
   });
 

@@ -44,7 +44,7 @@ describe("Stop strings", () => {
         const expected = longest === undefined ? text : text.slice(0, end + 1 - longest.length);
         expect(outcome(given, pieces)).toEqual({ text: expected, found: longest });
       }),
-      { seed: 20_261_121, numRuns: 1000 },
+      { numRuns: 1000 },
     );
   });
 
