@@ -39,8 +39,9 @@ export async function bench(options: BenchOptions): Promise<BenchOutcome> {
   await using target = await openTarget(options, outputs.log?.path);
   const walkOf = (control: ConfigV2["control"], clock: Clock) =>
     new Walk({ ...options, ...target, eosTokenIds: target.info.defaultEosTokenIds, workload, control, clock });
-  if (options.warmUpTurns > 0)
-    say(`warming up: ${options.warmUpTurns} turns, or ${longestWarmUpS} s, that nobody records`);
+  if (options.warmUpTurns > 0) {
+    say(`warming up: turns that nobody records, ${options.warmUpTurns} of them or for ${longestWarmUpS} s`);
+  }
   const warmUpClock = systemClock();
   const warmUpTurns = await warmUp(walkOf("none", warmUpClock), options.warmUpTurns, warmUpClock);
 
