@@ -128,8 +128,6 @@ export const serveFlags = {
   "stop-with-stdin": { type: "boolean", description: "Stop when the standard input ends", default: false },
 } as const satisfies ArgsDef;
 
-export type ServeArgs = ParsedArgs<typeof serveFlags>;
-
 /** What the command line says; the token, which may also come from elsewhere, is not part of it. */
 export interface ServeOptions {
   engine: EngineOptions;
@@ -138,7 +136,7 @@ export interface ServeOptions {
 }
 
 /** @throws {UsageError} for a value that no server takes. Reads no file. */
-export function serveOptions(args: ServeArgs): ServeOptions {
+export function serveOptions(args: ParsedArgs<typeof serveFlags>): ServeOptions {
   const { model, window, threads, "metrics-port": metricsPort } = args;
   const tls = tlsFiles(args["tls-cert"], args["tls-key"], args["tls-client-ca"]);
   parseBind(args.bind);

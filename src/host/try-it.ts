@@ -5,15 +5,19 @@ import { readFileSync, statSync } from "node:fs";
 import { isIP } from "node:net";
 import { resolve } from "node:path";
 import { addressOf, type Bind, parseBind } from "./bind.ts";
-import type { ServeArgs } from "./flags.ts";
+
+/** What says how to reach a server, as it was given on the command line. */
+type Given = Partial<
+  Record<"model" | "token" | "token-file" | "tls-cert" | "tls-key" | "tls-client-ca", string | undefined>
+>;
 
 /**
  * `bench` with what it needs to reach a server that was started with `args` and listens at `address`. A token is
  * never part of it: one that came from the environment is expected there again, one from the command line is asked for.
  */
-export function benchWords(args: ServeArgs, address: string): string[] {
+export function benchWords(args: Given, address: string): string[] {
   const tls = args["tls-cert"];
-  const certificate = tls === undefined ? undefined : new X509Certificate(readFileSync(tls));
+  const certificate = tls === undefined ? undefined : certificateIn(tls);
   return [
     "bench",
     "--address",
@@ -41,15 +45,25 @@ function dialable(bind: Bind, certificate: X509Certificate | undefined): string 
 }
 
 /** The server's own pair where its clients' authority has signed it; else names for the reader to replace. */
-function clientCertificate(args: ServeArgs, certificate: X509Certificate | undefined): string[] {
+function clientCertificate(args: Given, certificate: X509Certificate | undefined): string[] {
   const { "tls-cert": cert, "tls-key": key, "tls-client-ca": ca } = args;
   if (ca === undefined || cert === undefined || key === undefined) return [];
-  const suits = certificate?.checkIssued(new X509Certificate(readFileSync(ca))) ?? false;
+  const authority = certificateIn(ca);
+  const suits = authority !== undefined && certificate?.checkIssued(authority) === true;
   const [ownCert, ownKey] = suits ? [resolve(cert), resolve(key)] : ["CLIENT.pem", "CLIENT.key"];
   return ["--tls-cert", ownCert, "--tls-key", ownKey];
 }
 
-function token({ token, "token-file": file }: ServeArgs): string[] {
+/** The first of a file; undefined where it can't be read here: a suggestion is no reason to stop serving. */
+function certificateIn(path: string): X509Certificate | undefined {
+  try {
+    return new X509Certificate(readFileSync(path));
+  } catch {
+    return undefined;
+  }
+}
+
+function token({ token, "token-file": file }: Given): string[] {
   if (token !== undefined) return ["--token-file", "-"];
   return file === undefined ? [] : ["--token-file", file === "-" ? file : resolve(file)];
 }

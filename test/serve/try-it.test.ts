@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import { cpSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { benchWords } from "../../src/host/try-it.ts";
 import { scratchDir } from "../scratch.ts";
 import { type Certificates, makeCertificates } from "./certificates.ts";
 
@@ -80,4 +81,16 @@ test("with a model from a folder, from another folder", async () => {
   const { suggested, ...ended } = await tried({ flags: ["--model", "my model", "--window", "64"] });
   expect(ended).toEqual(done);
   expect(suggested).toContain(`--tokenizer '${home}/my model'`);
+});
+
+test("names files to replace where it can't know the client's certificate, and never fails", async () => {
+  const pair = { "tls-cert": certificates.serverCert, "tls-key": certificates.serverKey };
+  const others = scratchDir();
+  const foreign = await makeCertificates(others.path);
+  for (const authority of [foreign.ca, join(home, "token"), "/nowhere"]) {
+    const words = benchWords({ ...pair, "tls-client-ca": authority }, "127.0.0.1:1");
+    expect(words.join(" ")).toContain(" --tls-cert CLIENT.pem --tls-key CLIENT.key ");
+  }
+  expect(benchWords({ "tls-cert": "/nowhere" }, "[::]:1").join(" ")).toContain("--address [::1]:1 --tls-ca /nowhere");
+  others[Symbol.dispose]();
 });
