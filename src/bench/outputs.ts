@@ -3,9 +3,9 @@
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { resolveModel } from "../checkpoint/resolve.ts";
+import { UsageError } from "../cli/exit.ts";
 import type { Destination } from "../files/destination.ts";
-import { FileError } from "../files/file-error.ts";
-import { logDestination, reportDestination } from "../report/outputs.ts";
+import { logDestination, type OutputRules, reportDestination } from "../report/outputs.ts";
 import type { BenchOptions } from "./options.ts";
 
 export interface Outputs {
@@ -18,22 +18,24 @@ export interface Outputs {
 
 /**
  * Checkpoint and log lie beside the report; where that is a stream, in the current folder under the default name.
- * @throws UsageError, or FileError where the path is not the user's choice
+ * @throws UsageError, or Error where the path is not the user's choice
  */
 export function outputsOf(options: BenchOptions): Outputs {
   const { address, defaultOutput, force, output } = options;
   const rules = { inputs: inputsOf(options), force, chosen: output !== defaultOutput };
   const report = reportDestination(output, rules);
   const beside = report.kind === "file" ? output : defaultOutput;
-  const checkpoint = file(reportDestination(`${beside}.partial`, rules));
+  const checkpoint = regularFile(`${beside}.partial`, rules, reportDestination);
   if (address !== undefined) return { report, checkpoint, log: undefined };
   const logPath = `${beside.replace(/\.json$/, "")}.server.log`;
-  return { report, checkpoint, log: file(logDestination(logPath, rules)) };
+  return { report, checkpoint, log: regularFile(logPath, rules, logDestination) };
 }
 
-function file(destination: Destination): Destination {
-  if (destination.kind === "file") return destination;
-  throw new FileError(destination.path, "is no regular file", "Remove it, or name another --output");
+function regularFile(path: string, rules: OutputRules, decide: typeof reportDestination): Destination {
+  const decided = decide(path, rules);
+  if (decided.kind === "file") return decided;
+  const message = `${path}: is no regular file. Remove it, or name another --output.`;
+  throw rules.chosen ? new UsageError(message) : new Error(message);
 }
 
 /** The files that a run reads. */

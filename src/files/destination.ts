@@ -162,8 +162,7 @@ function requireWritableFolder(path: string, end: string): void {
 }
 
 function unwritable(path: string, error: unknown): FileError {
-  const why = error instanceof Error ? error.message : String(error);
-  return new FileError(path, `can't be written (${why})`, "Name a file in a folder that you can write to", {
-    cause: error,
-  });
+  const message = error instanceof Error ? error.message : String(error);
+  const why = message.replace(/, \w+ '.*$/s, ""); // the system's call, and the name it was tried out with
+  return new FileError(path, `can't be written (${why})`, "Use a folder that you can write to", { cause: error });
 }

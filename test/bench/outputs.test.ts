@@ -1,4 +1,5 @@
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
+import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { readReport } from "../../src/report/report-file.ts";
@@ -23,6 +24,11 @@ const refusals: Record<string, [(folder: string) => unknown, string[], string]> 
     (folder) => writeFileSync(join(folder, "run.json.partial"), "mine"),
     ["--output", "run.json"],
     "run.json.partial: is there already, and kakeya has not written it",
+  ],
+  "a FIFO in the checkpoint's place": [
+    (folder) => spawnSync("mkfifo", [join(folder, "run.json.partial")]),
+    ["--output", "run.json"],
+    "run.json.partial: is no regular file",
   ],
   "a folder in the log's place": [
     (folder) => mkdirSync(join(folder, "run.server.log")),
@@ -120,7 +126,9 @@ describe.skipIf(reason !== undefined)(`on a read-only disk${reason ? ` (skipped:
     disk.remount("ro");
     await using smoke = start(["smoke", "--duration", "1"], disk.path);
     expect(await smoke.exited).toBe(1);
-    expect(await smoke.stderr).toMatch(/^kakeya: results\/smoke-\d+\.json: can't be written \(EROFS.*mkdir/);
+    expect(await smoke.stderr).toMatch(
+      /^kakeya: results\/smoke-\d+\.json: can't be written \(EROFS: read-only file system\). /,
+    );
     expect(existsSync(join(disk.path, "results"))).toBe(false);
   });
 });
