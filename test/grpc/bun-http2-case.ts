@@ -2,7 +2,13 @@
  * Prints as JSON how Bun's HTTP/2 server treats a peer, with or without the patch (first argument). It is a
  * process of its own because the patch stays.
  */
-import http2, { type ClientHttp2Session, connect, type IncomingHttpHeaders, type ServerHttp2Stream } from "node:http2";
+import http2, {
+  type ClientHttp2Session,
+  connect,
+  type IncomingHttpHeaders,
+  type ServerHttp2Session,
+  type ServerHttp2Stream,
+} from "node:http2";
 import { type AddressInfo, connect as connectSocket } from "node:net";
 import { patchBunHttp2 } from "../../src/grpc/bun-http2.ts";
 
@@ -10,6 +16,10 @@ const patched = process.argv[2] === "patched";
 if (patched) patchBunHttp2();
 
 const server = http2.createServer();
+let served: ServerHttp2Session | undefined;
+server.on("session", (session) => {
+  served ??= session;
+});
 server.on("stream", (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => {
   stream.on("error", () => {});
   stream.respond({ ":status": 200, "x-mark": "some value" });
@@ -24,7 +34,8 @@ const client = connect(`http://127.0.0.1:${port}`);
 client.on("error", () => {});
 const flood = client.request({ ":path": "/flood" });
 await new Promise((resolve) => flood.once("response", resolve));
-await Bun.sleep(100);
+// It stalls when the peer has taken what it takes unread: two windows.
+while ((served?.socket.bytesWritten ?? 0) < 2 * 65_535) await Bun.sleep(5);
 const answerBesideStalledStream = await answerOf(body(client, "/ping"));
 
 const answersAfterCancels = await answersAfter(2000);
