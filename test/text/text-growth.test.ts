@@ -7,18 +7,24 @@ import { sentencePieceTokenizer } from "./sentencepiece.ts";
 
 const literal = fc.constantFrom("", "a", "b", "ab", " ", "aab");
 const regex = fc.constantFrom("a", "a*", "b+", "a?", "(?=a)", "(?<=b)", "\\b", "a|", "()", "a{0,2}", "^", "$", "[^a]");
-const content = fc.constantFrom("", "a", "b", "ab", "abab", "$&", "$`", "$$", "aaaaaaaaaa", "b ");
+const content = fc.constantFrom("", "a", "b", "ab", "abab", "$$", "aaa", "b ");
 const rule = fc.record({
   type: fc.constant("Replace"),
   pattern: fc.oneof(fc.record({ String: literal }), fc.record({ Regex: regex })),
   content,
+});
+/** What doubles a text at most: fourteen of them make 16,384 times as much. */
+const single = fc.record({
+  type: fc.constant("Replace"),
+  pattern: fc.record({ Regex: fc.constantFrom("", "(?=a)", "()") }),
+  content: fc.constant("a"),
 });
 
 test(`Whatever rules are accepted, they don't make a text longer than the limit (seed ${testSeed})`, () => {
   let accepted = 0;
   fc.assert(
     fc.property(
-      fc.array(rule, { maxLength: 12 }),
+      fc.oneof(fc.array(rule, { maxLength: 14 }), fc.array(single, { maxLength: 14, size: "max" })),
       fc.string({ unit: fc.constantFrom("a", "b", " "), maxLength: 12 }),
       (normalizers, text) => {
         const json = { ...sentencePieceTokenizer(), normalizer: { type: "Sequence", normalizers } };
