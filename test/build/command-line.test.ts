@@ -11,7 +11,7 @@ function run(...args: string[]) {
 test("--help says which targets there are", () => {
   const { code, out, err } = run("--help");
   expect([code, err]).toEqual([0, ""]);
-  expect(out).toContain("linux-x64, linux-arm64, darwin-arm64, client (the SDK) or all");
+  expect(out).toContain("linux-x64, linux-arm64, darwin-arm64, npm (the packages) or all");
 });
 
 test.each([
