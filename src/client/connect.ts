@@ -4,7 +4,7 @@ import { Channel, ChannelCredentials, type ChannelOptions, type VerifyOptions } 
 
 /** PEM texts. */
 export interface TlsOptions {
-  /** Authorities to trust, or the server's own certificate; without them, the system's authorities. */
+  /** Authorities to trust, or (Node.js from 20.18) the server's own certificate; without them, the system's authorities. */
   ca?: string | Uint8Array;
   /** This client's own certificate chain, for a server that asks for one. */
   cert?: string | Uint8Array;
