@@ -4,7 +4,7 @@ import type { ArgsDef } from "citty";
 import { UsageError } from "../cli/exit.ts";
 import { say } from "../cli/output.ts";
 import { duration } from "../cli/units.ts";
-import type { ClientOptions } from "../client/client.ts";
+import type { ClientOptions, TlsOptions } from "../client/index.ts";
 import { readPem } from "../host/tls.ts";
 import { type TokenSources, tokenFrom } from "../host/token.ts";
 
@@ -91,16 +91,16 @@ export async function clientOptions({ address, token, tls }: Connection): Promis
     say(`the token of ${address}, then Enter:`);
   }
   const secret = await tokenFrom(token);
-  const read = (flag: string, path: string | undefined) => (path === undefined ? undefined : readPem(flag, path));
-  const [ca, cert, key] = await Promise.all([
-    read("--tls-ca", tls?.ca === systemCa ? undefined : tls?.ca),
-    read("--tls-cert", tls?.cert),
-    read("--tls-key", tls?.key),
-  ]);
   return {
     ...(secret === undefined ? {} : { token: secret }),
-    ...(tls === undefined
-      ? {}
-      : { tls: { ...(ca === undefined ? {} : { ca }), ...(cert === undefined ? {} : { cert }), ...(key && { key }) } }),
+    ...(tls === undefined ? {} : { tls: await pemsOf(tls) }),
   };
+}
+
+async function pemsOf({ ca, cert, key }: TlsPaths): Promise<TlsOptions> {
+  const pems: TlsOptions = {};
+  if (ca !== systemCa) pems.ca = await readPem("--tls-ca", ca);
+  if (cert !== undefined) pems.cert = await readPem("--tls-cert", cert);
+  if (key !== undefined) pems.key = await readPem("--tls-key", key);
+  return pems;
 }
