@@ -9,7 +9,7 @@ import { seededRandom } from "../seeded-random.ts";
 import { generateIds } from "./generating.ts";
 import { loadCore, quantizations } from "./models.ts";
 
-const plans = Number(process.env.KAKEYA_EXACTNESS_PLANS ?? 200);
+const plans = Number(process.env.KAKEYA_EXACTNESS_PLANS ?? 100);
 const tokens = 620;
 const together = 4;
 
