@@ -8,6 +8,8 @@ import { embeddingName } from "../graph/graph.ts";
  * by row, so that memory grew with every new word of a conversation; a read leaves nothing behind.
  */
 export class Embedding {
+  #changed: ModelChanged | undefined;
+
   constructor(
     private readonly checkpoint: Checkpoint,
     private readonly hiddenSize: number,
@@ -15,10 +17,11 @@ export class Embedding {
     private readonly table: DigestedRange,
   ) {}
 
-  /** Throws ModelChanged when rows read until now may not be the table's, since somebody wrote to its file. */
+  /** Throws ModelChanged, from then on always, when somebody wrote to the table, so that rows may be others. */
   requireUnchanged(): void {
     const file = this.checkpoint.changedFile();
-    if (file !== undefined && !isWhole(this.table)) throw new ModelChanged(file);
+    if (file !== undefined && !isWhole(this.table)) this.#changed = new ModelChanged(file);
+    if (this.#changed) throw this.#changed;
   }
 
   /** Writes the embedding of a token to `out` [.., hiddenSize] from element `at` on. */

@@ -59,6 +59,15 @@ describe("kakeya bench", () => {
     expect(readdirSync(scratch.path).sort()).toEqual(["run.json", "run.server.log"]);
   });
 
+  test("warns of a window that its own server's model was not trained on", async () => {
+    using scratch = scratchDir();
+    await using bench = start(["bench", ...short, "--turns", "1", "--window", "512"], scratch.path);
+    expect(await bench.stderr).toMatch(
+      /^warning: --window 512 is outside of what the model was trained on, 16 to 256/m,
+    );
+    expect(await bench.exited).toBe(0);
+  });
+
   test("prints its figures as JSON", async () => {
     using scratch = scratchDir();
     await using bench = start(["bench", ...short, "--turns", "2", "--json"], scratch.path);

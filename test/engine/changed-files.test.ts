@@ -1,10 +1,10 @@
 /** What happens to an engine when somebody writes to, replaces or cuts off the files that it reads. */
 import { describe, expect, spyOn, test } from "bun:test";
 import { cpSync, readFileSync, renameSync, statSync, utimesSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { cacheRoot } from "../../src/cache/folder.ts";
 import { openCheckpoint } from "../../src/checkpoint/safetensors.ts";
-import { type Engine, EngineCrashed } from "../../src/engine/engine.ts";
+import { type Engine, EngineCrashed, greedy } from "../../src/engine/engine.ts";
 import { openEngine } from "../../src/engine/open.ts";
 import { presets, writeRandomCheckpoint } from "../../tools/random-checkpoint.ts";
 import { enginesIn, ensure } from "../graph/engine-files.ts";
@@ -59,6 +59,24 @@ describe("While a checkpoint is served,", () => {
     expect(engine.crashed.reason).toBe(error);
     expect(await rejection(engine.create())).toBe(error);
     await engine.close();
+  });
+
+  test("no generation of a shared step gets another id either", async () => {
+    using scratch = scratchDir();
+    const { engine, file } = await serving(scratch);
+    await engine.close();
+    const core = await loadDir(dirname(file), { capacity: 2 });
+    const sequences = [await core.create(), await core.create()];
+    for (const sequence of sequences) await core.append(sequence, Uint32Array.of(1, 2, 3));
+    writeFileSync(file, otherRows(file));
+    const told: unknown[] = [];
+    const request = { sampling: greedy, maxTokens: 8, eosTokenIds: [] };
+    const generations = sequences.map((sequence) => core.generate(sequence, request, (step) => told.push(step)));
+    for (const generation of generations) generation.allow(8);
+    const ends = await Promise.all(generations.map(({ ended }) => rejection(ended)));
+    expect(ends.map(({ name }) => name)).toEqual(["ModelChanged", "ModelChanged"]);
+    expect(told).toEqual([]);
+    await core.close();
   });
 
   test("touching it changes nothing", async () => {

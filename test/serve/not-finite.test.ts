@@ -7,10 +7,8 @@ import { rejection } from "../rejection.ts";
 import { scratchDir } from "../scratch.ts";
 import { serving } from "./serving.ts";
 
-const overflowing = 300;
-
 /** A model of finite weights whose feed forward overflows at one token, and computes numbers at all others. */
-function modelWithATokenThatOverflows(dir: string): void {
+function modelThatOverflowsAt(dir: string, token: number): void {
   writeRandomCheckpoint(dir, { config: presets["llama-multi-head"] ?? {}, seed: 5, dtype: "F32" });
   const column0 = (value: (row: number) => number) => (values: Float32Array, columns: number) => {
     for (let row = 0; row * columns < values.length; row++) values[row * columns] = value(row);
@@ -19,7 +17,7 @@ function modelWithATokenThatOverflows(dir: string): void {
   editTensor(
     dir,
     "model.embed_tokens.weight",
-    column0((id) => (id === overflowing ? 1 : 0)),
+    column0((id) => (id === token ? 1 : 0)),
   );
   editTensor(dir, `${layer}.self_attn.o_proj.weight`, (values, columns) => values.fill(0, 0, columns));
   for (const part of ["gate_proj", "up_proj"])
@@ -33,7 +31,8 @@ function modelWithATokenThatOverflows(dir: string): void {
 test("A session whose logits are no numbers ends with words, and the others go on", async () => {
   using scratch = scratchDir();
   const model = join(scratch.path, "model");
-  modelWithATokenThatOverflows(model);
+  const overflowing = 300;
+  modelThatOverflowsAt(model, overflowing);
   const engine = await openEngine({ model, quantization: "f32", sink: 4, window: 64, capacity: 2 });
   await using _closing = { [Symbol.asyncDispose]: () => engine.close() };
   await using server = await serving({ engine });
@@ -52,4 +51,26 @@ test("A session whose logits are no numbers ends with words, and the others go o
   expect((await rejection(broken.append([1]))).message).toContain("no session");
   expect([first.value, ...(await Array.fromAsync(stream))]).toEqual(before);
   expect(server.logged.join("")).toMatch(/session ended .*outcome="failed"/);
+});
+
+test("An answer that comes to such a token ends with words, not with id 0 for ever", async () => {
+  using scratch = scratchDir();
+  const model = join(scratch.path, "model");
+  modelThatOverflowsAt(model, 0);
+  editTensor(model, "model.norm.weight", (values) => values.fill(0)); // all logits are 0, and id 0 is the first of them
+  const engine = await openEngine({ model, quantization: "f32", sink: 4, window: 64, capacity: 2 });
+  await using _closing = { [Symbol.asyncDispose]: () => engine.close() };
+  await using server = await serving({ engine });
+  const client = server.connect();
+  for (const sampling of [{}, { temperature: 1e-3, topK: 1, seed: 1n }]) {
+    const session = await client.createSession();
+    await session.append([1, 2, 3]);
+    const ids: number[] = [];
+    const answer = async () => {
+      for await (const id of session.generate({ maxTokens: 8, ...sampling })) ids.push(id);
+    };
+    expect((await rejection(answer())).message).toContain("logits that are not finite numbers");
+    expect(ids.length).toBeLessThan(2);
+    expect((await rejection(session.append([1]))).message).toContain("no session");
+  }
 });
