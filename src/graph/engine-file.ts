@@ -4,6 +4,7 @@ import { basename, dirname, join } from "node:path";
 import type { ModelConfig } from "../checkpoint/config.ts";
 import { dtypeBytes } from "../checkpoint/float-conversion.ts";
 import { readJsonFile } from "../checkpoint/json-file.ts";
+import { ModelChanged } from "../checkpoint/model-error.ts";
 import { type Checkpoint, openCheckpoint } from "../checkpoint/safetensors.ts";
 import { requireVocabularyFits } from "../checkpoint/vocabulary.ts";
 import { requireTensors } from "../checkpoint/weight-shapes.ts";
@@ -125,6 +126,8 @@ async function build(dir: string, checkpoint: Checkpoint, options: EngineFileOpt
       weights: digestOf({ file: weightFile, offset: 0, bytes: plan.bytes }, onBytes),
       embedding: digestOf(embedding, onBytes),
     };
+    const changed = checkpoint.changedFile();
+    if (changed !== undefined) throw new ModelChanged(changed);
     writeManifest(part, { key: basename(dir), graphVersion, quantization, ...digests });
     return publishFolder(part, dir, () => intactDigests(dir, checkpoint)) ?? digests;
   } finally {

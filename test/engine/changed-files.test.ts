@@ -55,7 +55,7 @@ describe("While a checkpoint is served,", () => {
     writeFileSync(file, otherRows(file));
     const error = await rejection(generateIds(engine, sequence, 1));
     expect(error).toBeInstanceOf(EngineCrashed);
-    expect(error.message).toMatch(/model\.safetensors: was changed while it was being served\. .* start again/);
+    expect(error.message).toMatch(/model\.safetensors: was changed while it was in use\. .* start again/);
     expect(engine.crashed.reason).toBe(error);
     expect(await rejection(engine.create())).toBe(error);
     await engine.close();

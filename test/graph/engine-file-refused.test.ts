@@ -55,6 +55,14 @@ describe("Nothing is left behind, and the error says what to do, when", () => {
     );
   });
 
+  test.each([1, 2])("the checkpoint is written to meanwhile (threads: %i)", async (threads) => {
+    using scratch = scratchDir();
+    const dir = copyOf("qwen3-tied", scratch.path);
+    const onProgress = () => writeLastWeight(dir, 0x3c00);
+    const message = /model\.safetensors: was changed while it was in use\. /;
+    await expectRefused(dir, scratch.path, message, { threads, onProgress });
+  });
+
   test("a thread finds something wrong", async () => {
     using scratch = scratchDir();
     const dir = copyOf("qwen3-tied", scratch.path);

@@ -157,7 +157,7 @@ test("it ends with words when the model's files are changed in place under it", 
   await session.append([1, 2, 3]);
   const file = join(model, "model.safetensors");
   writeFileSync(file, readFileSync(file).fill(7, 4096));
-  const words = /model\.safetensors: was changed while it was being served/;
+  const words = /model\.safetensors: was changed while it was in use/;
   expect((await rejection(session.append([4]))).message).toMatch(words);
   expect(await server.process.exited).toBe(1);
   expect(await server.stderr()).toMatch(words);
