@@ -50,6 +50,7 @@ export async function filesOf(hub: Hub, id: string, commit: string): Promise<Hub
     const hash =
       lfs === undefined ? ({ algorithm: "git", hex: oid } as const) : ({ algorithm: "sha256", hex: lfs.oid } as const);
     const digits = hash.algorithm === "git" ? 40 : 64;
+    if (!Number.isSafeInteger(size) || size < 0) throw new Error(`its answer names no size of ${path}`);
     // It becomes the name of a file.
     if (hash.hex.length !== digits || !/^[0-9a-f]+$/.test(hash.hex))
       throw new Error(`its answer names no hash of ${path}`);

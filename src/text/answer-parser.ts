@@ -26,9 +26,10 @@ const thinkEnd = "</think>";
 const callStart = "<tool_call>";
 const callEnd = "</tool_call>";
 const pythonTag = "<|python_tag|>";
+const listTag = "[TOOL_CALLS]";
 
 /** What a decoder has to show even where the model's tokenizer calls it special. */
-export const answerMarkers: readonly string[] = [thinkStart, thinkEnd, callStart, callEnd, pythonTag];
+export const answerMarkers: readonly string[] = [thinkStart, thinkEnd, callStart, callEnd, pythonTag, listTag];
 
 /** Whether a prompt leaves the model in the middle of its thinking, as templates for models that always think do. */
 export function opensThinking(prompt: string): boolean {
@@ -41,7 +42,8 @@ export function opensThinking(prompt: string): boolean {
  * - Thinking: `<think>...</think>` at the beginning of the answer; later it is text like any other.
  * - Calls: `<tool_call>{"name": ..., "arguments": {...}}</tool_call>` anywhere (Qwen, Hermes), and
  *   `{"name": ..., "parameters": {...}}` in place of an answer (Llama 3, with or without `<|python_tag|>`, several
- *   divided by `;`), provided that it names a function that was offered.
+ *   divided by `;`) or `[TOOL_CALLS][{"name": ..., "arguments": {...}}, ...]` (Mistral), provided that it names a
+ *   function that was offered.
  * - A call is given out once it is whole and known to be one. What is malformed or never ends comes out as the text
  *   that it is, nothing lost.
  * - White space next to a marker belongs to the format and is dropped; all other text comes out as it is.
@@ -57,6 +59,8 @@ export class AnswerParser {
   #events: AnswerEvent[] = [];
   #calls = 0;
   #scanner = new JsonObjectScanner();
+  /** The calls are the entries of a list. */
+  #inList = false;
   /** The text from before an object that may be a call. */
   #opening = "";
 
@@ -104,9 +108,11 @@ export class AnswerParser {
   #answer = (isEnd: boolean): boolean => {
     if (this.#tools.length === 0) return this.#goOn(this.#text, this.#plain);
     const text = this.#text.trimStart();
-    const tag = text.startsWith(pythonTag) ? pythonTag : "";
-    const body = text.slice(tag.length).trimStart();
-    if (!isEnd && (body === "" || (tag === "" && pythonTag.startsWith(text)))) return false;
+    const tags = [pythonTag, listTag];
+    const tag = tags.find((each) => text.startsWith(each)) ?? "";
+    const body = text.slice(tag.length).replace(tag === listTag ? /^\s*\[?\s*/ : /^\s*/, "");
+    if (!isEnd && (body === "" || (tag === "" && tags.some((each) => each.startsWith(text))))) return false;
+    this.#inList = tag === listTag;
     return body.startsWith("{") ? this.#beginCall(body, this.#bareCall) : this.#goOn(this.#text, this.#words);
   };
 
@@ -155,7 +161,8 @@ export class AnswerParser {
   #afterCall = (isEnd: boolean): boolean => {
     const text = this.#text.trimStart();
     if (text.startsWith(callEnd)) return this.#goOn(text.slice(callEnd.length), this.#afterCall);
-    const next = text.replace(/^;\s*/, "");
+    if (this.#inList && text.startsWith("]")) return this.#goOn(text.slice(1), this.#afterCall);
+    const next = text.replace(this.#inList ? /^,\s*/ : /^;\s*/, "");
     if (!isEnd && (next === "" || callEnd.startsWith(text))) return false;
     return next.startsWith("{") ? this.#beginCall(next, this.#bareCall) : this.#goOn(text, this.#words);
   };

@@ -3,8 +3,8 @@ import { type CompiledTemplate, compileTemplate } from "./jinja.ts";
 import type { ChatMessage, Tool } from "./messages.ts";
 import { TemplateError } from "./template-error.ts";
 import { readTemplateFile, type TemplateFile } from "./template-file.ts";
-import { type Probe, probes, sentinel as sentinelBase } from "./template-probes.ts";
-import { templateMessage, templateTool } from "./template-values.ts";
+import { callProbe, type Probe, probes, sentinel as sentinelBase } from "./template-probes.ts";
+import { type ArgumentsForm, templateMessage, templateTool } from "./template-values.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 
 /** What holds for a whole conversation, not for one message. */
@@ -36,6 +36,7 @@ export class ChatTemplate {
   readonly #plain: CompiledTemplate;
   readonly #withTools: CompiledTemplate;
   readonly #probes = new Map<Probe, boolean>();
+  #argumentsForm: ArgumentsForm | undefined;
 
   /**
    * @param endTokens The texts of the tokens that end an answer, for example `<|im_end|>`.
@@ -61,8 +62,11 @@ export class ChatTemplate {
    * @throws TemplateError when the template refuses the messages, or would silently leave some of them out.
    */
   render(messages: readonly ChatMessage[], options: TemplateOptions = {}): string {
-    this.#refuseWhatIsLeftOut(messages, options, 0);
-    return this.#run(messages, options);
+    if (messages.length === 0) throw new TemplateError("there is no message to answer");
+    if (messages[0]?.role === "system" && !this.#keeps("a system message")) {
+      throw new TemplateError("the model's chat template does not write a system message");
+    }
+    return this.#checked(messages, 1, options, (given) => this.#run(given, options));
   }
 
   /**
@@ -72,17 +76,19 @@ export class ChatTemplate {
    * @throws TemplateError as `render` does.
    */
   delta(messages: readonly ChatMessage[], options: DeltaOptions): string {
-    this.#refuseWhatIsLeftOut(messages, options, 1);
+    if (messages.length === 0) throw new TemplateError("there is no message to answer");
     const sentinel = unusedSentinel(messages, options);
     const before: ChatMessage[] = [
       ...(options.system === undefined ? [] : [{ role: "system", content: options.system } as const]),
       { role: "user", content: "?" }, // Templates insist on a question before an answer.
       { role: "assistant", content: sentinel },
     ];
-    const text = this.#run([...before, ...messages], options);
-    const at = text.lastIndexOf(sentinel);
-    if (at < 0) throw new TemplateError("the model's chat template does not write the assistant's messages");
-    const tail = text.slice(at + sentinel.length);
+    const tail = this.#checked(messages, 0, options, (given) => {
+      const text = this.#run([...before, ...given], options);
+      const at = text.lastIndexOf(sentinel);
+      if (at < 0) throw new TemplateError("the model's chat template does not write the assistant's messages");
+      return text.slice(at + sentinel.length);
+    });
     return options.answerWas === "ended" ? this.#afterEndToken(tail) : tail;
   }
 
@@ -98,13 +104,13 @@ export class ChatTemplate {
     return end === undefined ? tail : text.slice(end.length);
   }
 
-  #run(messages: readonly ChatMessage[], options: TemplateOptions): string {
+  #run(messages: readonly ChatMessage[], options: TemplateOptions, form = this.#argumentsFor(messages)): string {
     const hasTools = options.tools !== undefined && options.tools.length > 0;
     const template = hasTools ? this.#withTools : this.#plain;
     const variables = {
       ...this.file.specialTokens,
       ...options.variables,
-      messages: messages.map(templateMessage),
+      messages: messages.map((message) => templateMessage(message, form)),
       // transformers defines both, as None where there are none.
       tools: hasTools ? options.tools?.map(templateTool) : null,
       documents: null,
@@ -117,17 +123,48 @@ export class ChatTemplate {
     }
   }
 
-  /** Some templates skip what they don't know, so that the model would answer something else than was asked. */
-  #refuseWhatIsLeftOut(messages: readonly ChatMessage[], { tools = [] }: TemplateOptions, firstIndex: number): void {
-    if (messages.length === 0) throw new TemplateError("there is no message to answer");
-    const needed: Probe[] = messages.flatMap(({ role }, index): Probe[] => {
-      if (role === "tool") return ["tool results"];
-      if (role !== "system") return [];
-      return [firstIndex + index === 0 ? "a system message" : "a system message after the first message"];
-    });
-    if (tools.length > 0) needed.push("tools");
-    const missing = needed.find((probe) => !this.#keeps(probe));
-    if (missing !== undefined) throw new TemplateError(`the model's chat template does not write ${missing}`);
+  /** Most templates want a call's arguments as an object, to write it by `tojson`; some, its text. */
+  #argumentsFor(messages: readonly ChatMessage[]): ArgumentsForm {
+    const hasCalls = messages.some((message) => message.role === "assistant" && (message.toolCalls ?? []).length > 0);
+    if (!hasCalls) return "object";
+    this.#argumentsForm ??= this.#writesArguments("object") || !this.#writesArguments("text") ? "object" : "text";
+    return this.#argumentsForm;
+  }
+
+  #writesArguments(form: ArgumentsForm): boolean {
+    try {
+      // Written by tojson, a text comes out with its quotes escaped.
+      return this.#run(callProbe, {}, form).includes(`"${sentinelBase}":`);
+    } catch {
+      return false;
+    }
+  }
+
+  /**
+   * `write(messages)`, once it is known that nothing is missing in it. Some templates skip what they don't know, or
+   * move it to the beginning of the conversation, which a session has behind it; the model would then answer something
+   * else than was asked. The messages from `first` on are looked at.
+   */
+  #checked(
+    messages: readonly ChatMessage[],
+    first: number,
+    { tools = [] }: TemplateOptions,
+    write: (messages: readonly ChatMessage[]) => string,
+  ): string {
+    if (tools.length > 0 && !this.takesTools) {
+      throw new TemplateError("the model's chat template does not write tools");
+    }
+    const suspects = messages.map(({ role }, index) => index >= first && (role === "system" || role === "tool"));
+    if (suspects.includes(true)) {
+      const mark = (index: number) => `${sentinelBase}${index}x`;
+      const marked = messages.map((message, i) => (suspects[i] ? { ...message, content: mark(i) } : message));
+      const text = write(marked);
+      const missing = messages.find((_, index) => suspects[index] && !text.includes(mark(index)));
+      const what =
+        missing?.role === "tool" ? "the results of tools" : "a system message in the middle of a conversation";
+      if (missing !== undefined) throw new TemplateError(`the model's chat template does not write ${what}`);
+    }
+    return write(messages);
   }
 
   /** Whether `probe` shows in the rendering. A template that refuses it says better why when it is rendered. */
@@ -151,7 +188,7 @@ export class ChatTemplate {
 
 function unusedSentinel(messages: readonly ChatMessage[], options: DeltaOptions): string {
   const given = JSON.stringify([messages, options]);
-  let sentinel = sentinelBase;
+  let sentinel = `${sentinelBase}Answer`;
   while (given.includes(sentinel)) sentinel += "X";
   return sentinel;
 }

@@ -1,11 +1,15 @@
-/** Messages and tools as chat templates expect them: OpenAI's field names, a call's arguments as an object. */
+/** Messages and tools as chat templates expect them, in OpenAI's field names. */
 
-import type { ChatMessage, Tool } from "./messages.ts";
+import { createHash } from "node:crypto";
+import type { ChatMessage, Tool, ToolCall } from "./messages.ts";
 
 type TemplateValue = Readonly<Record<string, unknown>>;
 
+/** As what a call's arguments are given to a template. */
+export type ArgumentsForm = "object" | "text";
+
 /** Fields that a message does not have are left out, not undefined: templates ask `'tool_calls' in message`. */
-export function templateMessage(message: ChatMessage): TemplateValue {
+export function templateMessage(message: ChatMessage, form: ArgumentsForm): TemplateValue {
   const { role, content } = message;
   switch (message.role) {
     case "assistant": {
@@ -14,14 +18,14 @@ export function templateMessage(message: ChatMessage): TemplateValue {
         role,
         content,
         ...(reasoning === undefined ? {} : { reasoning_content: reasoning }),
-        ...(toolCalls.length === 0 ? {} : { tool_calls: toolCalls.map(templateToolCall) }),
+        ...(toolCalls.length === 0 ? {} : { tool_calls: toolCalls.map((call) => templateToolCall(call, form)) }),
       };
     }
     case "tool":
       return {
         role,
         content,
-        tool_call_id: message.toolCallId,
+        tool_call_id: callId(message.toolCallId),
         ...(message.name === undefined ? {} : { name: message.name }),
       };
     default:
@@ -40,19 +44,16 @@ export function templateTool({ name, description, parameters }: Tool): TemplateV
   };
 }
 
-function templateToolCall({
-  id,
-  name,
-  arguments: text,
-}: {
-  id: string;
-  name: string;
-  arguments: string;
-}): TemplateValue {
-  return { id, type: "function", function: { name, arguments: parsed(text) } };
+function templateToolCall({ id, name, arguments: text }: ToolCall, form: ArgumentsForm): TemplateValue {
+  return { id: callId(id), type: "function", function: { name, arguments: form === "text" ? text : parsed(text) } };
 }
 
-/** Templates write them by `tojson`, which would quote a text once more. */
+/** Mistral's templates refuse ids that are not nine letters and digits; to the others one id is as good as another. */
+function callId(id: string): string {
+  if (/^[A-Za-z0-9]{9}$/.test(id)) return id;
+  return createHash("sha256").update(id).digest("hex").slice(0, 9);
+}
+
 function parsed(json: string): unknown {
   try {
     return JSON.parse(json);

@@ -34,6 +34,8 @@ export class HubServer {
   readonly requests: Request[] = [];
   /** What goes wrong with a request; nothing by default. */
   fault: (request: Request) => Fault | undefined = () => undefined;
+  /** The answers to "info" and "tree", instead of the true ones. */
+  says: ((what: string) => unknown) | undefined;
   /** Changes the list of files. */
   listed: (entries: object[]) => object[] = (entries) => entries;
 
@@ -84,6 +86,7 @@ export class HubServer {
     const fault = this.fault(request);
     if (typeof fault === "object" && "status" in fault) refuse(response, fault);
     else if (path !== undefined) this.#sendFile(server, path, range, fault, response);
+    else if (this.says !== undefined) json(response, this.says(what));
     else if (what === "tree") this.#sendTree(url, response);
     else json(response, { _id: "1", id: "any", sha: HubServer.commit, lastModified: "2026-01-01T00:00:00Z" });
   }

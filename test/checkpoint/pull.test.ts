@@ -367,6 +367,33 @@ describe("A model is refused before its weights are downloaded when", () => {
   });
 });
 
+test("Whatever a hub answers, a pull ends with a model or with words", async () => {
+  await using here = await place({});
+  const path = fc.oneof(fc.constantFrom("config.json", "model.safetensors", "../x"), fc.string());
+  const hex = fc.constantFrom("a".repeat(40), "b".repeat(64), "");
+  const lfs = fc.oneof(fc.record({ oid: fc.oneof(hex, fc.jsonValue()), size: fc.nat() }), fc.jsonValue());
+  const entry = fc.record(
+    {
+      type: fc.constant("file"),
+      path,
+      size: fc.oneof(fc.integer(), fc.jsonValue()),
+      oid: fc.oneof(hex, fc.jsonValue()),
+      lfs,
+    },
+    { requiredKeys: ["type"] },
+  );
+  const tree = fc.oneof(fc.jsonValue(), fc.array(fc.oneof(entry, fc.jsonValue()), { maxLength: 4 }));
+  const info = fc.oneof(fc.jsonValue(), fc.constant({ id: "x", sha: HubServer.commit }));
+  await fc.assert(
+    fc.asyncProperty(info, tree, async (infoAnswer, treeAnswer) => {
+      here.hub.says = (what) => (what === "info" ? infoAnswer : treeAnswer);
+      expect(await rejection(here.pull())).toBeInstanceOf(FileError);
+    }),
+    { numRuns: 150 },
+  );
+  expect(existsSync(join(here.folder, "refs"))).toBe(false);
+});
+
 test("A cache that can't be written to is named", async () => {
   await using here = await place(undefined, "/dev/null/hub");
   expect((await rejection(here.pull())).message).toMatch(/^\/dev\/null\/hub\S*: can't be written .*set HF_HUB_CACHE/);

@@ -124,6 +124,17 @@ describe("Calls", () => {
     ]);
   });
 
+  test("of Mistral are a list in place of the answer", () => {
+    const list = '[{"name": "get_weather", "arguments": {"city": "Oslo"}}, {"name": "now", "arguments": {}}]';
+    const expected = [...call(0, "get_weather", '{"city": "Oslo"}'), ...call(1, "now", "{}")];
+    expect(parse(`[TOOL_CALLS]${list}`, withTools)).toEqual(expected);
+    expect(parse(`[TOOL_CALLS] ${list}\n`, withTools)).toEqual(expected);
+    expect(parse(`[TOOL_CALLS]${list} So.`, withTools)).toEqual([...expected, text("So.")]);
+    for (const answer of [list, "[TOOL_CALLS][1, 2]", "[TOOL_CALLS]", "[TOOL", '[TOOL_CALLS][{"name": "x"}]']) {
+      expect(parse(answer, withTools)).toEqual([text(answer)]);
+    }
+  });
+
   test("keep the arguments as the model wrote them", () => {
     const args =
       '{"id": 12345678901234567890, "x": 1.50, "text": "</tool_call> {\\"a\\": \\"}\\"}", "n": {"name": [{}]}}';
@@ -173,6 +184,10 @@ describe("Whatever the pieces", () => {
     '{"name": "now", "parameters": {"a": "{"}}',
     '{"name": "nobody", "parameters": {}}',
     '{"name": "now", "arguments": ',
+    '[{"name": "now", "arguments": {}}, {"name": "get_weather", "arguments": {"city": "b"}}]',
+    "[",
+    "]",
+    ",",
     "{",
     "}",
     '"',

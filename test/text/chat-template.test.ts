@@ -3,8 +3,10 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import fc from "fast-check";
 import { readEosTokenIds } from "../../src/checkpoint/eos.ts";
+import { ModelError } from "../../src/checkpoint/model-error.ts";
 import { ChatTemplate, loadChatTemplate } from "../../src/text/chat-template.ts";
 import type { ChatMessage, Tool } from "../../src/text/messages.ts";
+import { TemplateError } from "../../src/text/template-error.ts";
 import { loadTokenizer, type Tokenizer } from "../../src/text/tokenizer.ts";
 import { scratchDir } from "../scratch.ts";
 import { modelDirs } from "./real-models.ts";
@@ -199,6 +201,34 @@ describe("A delta", () => {
 
 const weather: Tool = { name: "get_weather", description: "Weather", parameters: { type: "object", properties: {} } };
 
+describe("A call in the history", () => {
+  const called = (id: string): ChatMessage[] => [
+    user("Weather?"),
+    { role: "assistant", content: "", toolCalls: [{ id, name: "w", arguments: '{"city": "Oslo"}' }] },
+    { role: "tool", content: "sun", toolCallId: id, name: "w" },
+  ];
+  const each = (body: string) =>
+    templateOf(
+      `{% for m in messages %}{% if m.tool_calls %}{% for c in m.tool_calls %}${body}{% endfor %}{% endif %}` +
+        "{% if m.role == 'tool' %}{{ m.tool_call_id }}:{{ m.content }}{% endif %}{% endfor %}",
+    );
+
+  test("is given as the template writes it: as an object, or as its text", () => {
+    const byJson = each("{{ c.function.arguments | tojson }}");
+    const asText = each("{{ 'json' + c.function.arguments }}");
+    const messages = called("call00001").slice(0, 2);
+    expect(byJson.render(messages)).toBe('{"city": "Oslo"}');
+    expect(asText.render(messages)).toBe('json{"city": "Oslo"}');
+    expect(models.qwen3.template.render(messages)).toContain('"arguments": {"city": "Oslo"}}');
+  });
+
+  test("has an id of nine letters and digits, which Mistral insists on, and its result the same", () => {
+    const ids = each("{{ c.id }}=");
+    expect(ids.render([...called("call00001"), user("")])).toBe("call00001=call00001:sun");
+    expect(ids.render([...called("call_a-long-one"), user("")])).toMatch(/^([0-9a-f]{9})=\1:sun$/);
+  });
+});
+
 describe("Special tokens", () => {
   test("are those of the template, once: no other <|begin_of_text|> comes before Llama's", () => {
     const { template, tokenizer } = models.llama3_2;
@@ -227,19 +257,25 @@ describe("A conversation is refused, in words, when", () => {
     expect(models.llama3_2.template.takesTools).toBe(true);
     const result: ChatMessage = { role: "tool", content: "1", toolCallId: "call00001" };
     expect(() => templateOfData("zephyr").delta([result], { answerWas: "ended" })).toThrow(
-      "does not write tool results",
+      "does not write the results of tools",
     );
     const deaf = templateOf("{% for m in messages if m.role != 'system' %}{{ m.content }}{% endfor %}");
     expect(() => deaf.render([system("Be brief."), user("Hi")])).toThrow("does not write a system message");
-    const once = templateOf(
-      "{% for m in messages if m.role != 'system' or loop.first %}{{ m.content }}{% endfor %}".replace(
-        "loop.first",
-        "m == messages[0]",
-      ),
+    expect(() => deaf.render([user("Hi"), assistant("Ho"), system("Be brief."), user("Hi")])).toThrow(
+      "does not write a system message in the middle of a conversation",
     );
-    expect(once.render([system("Be brief."), user("Hi")])).toBe("Be brief.Hi");
-    expect(() => once.delta([system("Be brief."), user("Hi")], { answerWas: "ended" })).toThrow(
-      "does not write a system message after the first message",
+  });
+
+  test("the template would move it to the beginning, which the session has behind it", () => {
+    const hoists = templateOf(
+      "{% for m in messages if m.role == 'system' %}{{ m.content }}|{% endfor %}" +
+        "{% for m in messages if m.role != 'system' %}{{ m.content }}|{% endfor %}",
+    );
+    const later = [system("Be brief."), user("Hi")];
+    expect(hoists.render(later)).toBe("Be brief.|Hi|");
+    expect(hoists.render([user("Hi"), assistant("Ho"), ...later])).toBe("Be brief.|Hi|Ho|Hi|");
+    expect(() => hoists.delta(later, { answerWas: "ended" })).toThrow(
+      "a system message in the middle of a conversation",
     );
   });
 
@@ -295,6 +331,23 @@ describe("A model's template", () => {
       /has no chat template: there is no chat_template\.jinja, and tokenizer_config\.json has no chat_template\. Use the chat or instruct version/;
     expect(() => load({})).toThrow(message);
     expect(() => load({ "tokenizer_config.json": { chat_template: null } })).toThrow(message);
+  });
+
+  test("of whatever content is read, or refused by its file", () => {
+    const configs = fc.record(
+      { chat_template: fc.oneof(fc.jsonValue(), fc.array(fc.jsonValue()), fc.string()), bos_token: fc.jsonValue() },
+      { requiredKeys: [] },
+    );
+    fc.assert(
+      fc.property(configs, (config) => {
+        try {
+          load({ "tokenizer_config.json": config }).render([user("Hi")]);
+        } catch (error) {
+          expect(error instanceof ModelError || error instanceof TemplateError).toBe(true);
+        }
+      }),
+      { numRuns: 300 },
+    );
   });
 
   test("that can't be used is refused, with its file", () => {
