@@ -39,6 +39,7 @@ const resets = {
 };
 rmSync(folder, { recursive: true });
 
+const all = Object.values(resets);
 const bounds = {
   "a new client is answered beside the silent ones": silence.newClientAnswered,
   "silence costs less than a tenth of a core": silence.cpuShare < 0.1,
@@ -47,12 +48,19 @@ const bounds = {
   "with the token 32 MiB of one connection's requests are kept": unfinished.withToken.keptBytes <= 32 * 2 ** 20,
   // What was given up is memory until the garbage collector has come by.
   "and memory grows by less than 320 MB": unfinished.withToken.grewBytes < 320e6,
-  "turns of others stay under 250 ms": Object.values(resets).every(({ slowestTurnMs }) => slowestTurnMs < 250),
+  "an attack with resets takes less than 250 ms of the server's time": all.every(({ cpuOfOneMs }) => cpuOfOneMs < 250),
+  "turns of others stay under 250 ms": turnsStayShort(),
 };
 const world = { cpu: cpus()[0]?.model, cores: cpus().length, loadAtStart, loadAtEnd: loadavg() };
 const times = { startedAt: startedAt.toISOString(), finishedAt: new Date().toISOString() };
 console.log(JSON.stringify({ kind: "attack", ...times, ...world, bounds, silence, unfinished, resets }, null, 2));
-process.exit(Object.values(bounds).every(Boolean) ? 0 : 1);
+process.exit(Object.values(bounds).includes(false) ? 1 : 0);
+
+/** A machine whose turns are slow without an attack, too, can't tell. */
+function turnsStayShort(): boolean | "inconclusive: the machine is busy" {
+  if (all.every(({ attacked }) => attacked.maxMs < 250)) return true;
+  return all.some(({ idle }) => idle.maxMs > 50) ? "inconclusive: the machine is busy" : false;
+}
 
 async function silentConnections() {
   const limited = ["sh", "-c", 'ulimit -n 64; exec "$@"', "sh", ...kakeya];
@@ -115,16 +123,20 @@ async function resetBursts(headers: Record<string, string>, connections: number)
       frame(frameType.resetStream, 0, 2 * i + 1, uint32(8)),
     ]);
   const burst = opening(...Array.from({ length: 20_000 }, (_, i) => stream(i)));
-  const attacking = async () => {
-    for (let round = 0; round < 5; round++) {
+  const attacking = async (rounds: number) => {
+    for (let round = 0; round < rounds; round++) {
       const sockets = await Promise.all(Array.from({ length: connections }, () => openSocket(server.address)));
       for (const socket of sockets) socket.resume().write(burst);
       await Bun.sleep(2000);
       for (const socket of sockets) socket.destroy();
     }
   };
-  const attacked = await turnsWhile(session, attacking());
-  return { slowestTurnMs: attacked.maxMs, attacked, idle, othersAnswered: await answers(server.address, { token }) };
+  const attacked = await turnsWhile(session, attacking(5));
+  // Without turns beside it: what it costs the server itself, which is not a matter of the machine's load.
+  const cpuBeforeS = cpuSeconds(server.pid);
+  await attacking(1);
+  const cpuOfOneMs = Math.round((cpuSeconds(server.pid) - cpuBeforeS) * 1000);
+  return { cpuOfOneMs, attacked, idle, othersAnswered: await answers(server.address, { token }) };
 }
 
 /** Turns of 4 tokens in and 4 out, one after the other, until `work` is done. */
