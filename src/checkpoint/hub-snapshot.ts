@@ -1,4 +1,4 @@
-import { mkdirSync, rmSync, symlinkSync } from "node:fs";
+import { mkdirSync, renameSync, symlinkSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
 import { writeFileAtomically } from "../files/atomic-file.ts";
 import { describeFileFailure } from "../files/disk-space.ts";
@@ -29,12 +29,16 @@ export class HubSnapshot {
       .map((wanted) => ({ ...wanted, part: adoptDeadPart(wanted.target) ?? partPath(wanted.target) }));
   }
 
-  /** Gives the content of a file its name. The link is relative, so that the cache can be moved. */
+  /**
+   * Gives the content of a file its name, at once: the model may be in use, and another pull under way. The link is
+   * relative, so that the cache can be moved.
+   */
   link(file: HubFile): void {
     const path = join(this.dir, file.path);
     writing(path, () => {
-      rmSync(path, { force: true });
-      symlinkSync(relative(dirname(path), this.#blob(file)), path);
+      const part = partPath(path);
+      symlinkSync(relative(dirname(path), this.#blob(file)), part);
+      renameSync(part, path);
     });
   }
 

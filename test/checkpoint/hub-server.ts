@@ -31,6 +31,8 @@ export interface Request {
 export class HubServer {
   static readonly commit = "0123456789abcdef0123456789abcdef01234567";
 
+  /** What every revision stands for. */
+  sha = HubServer.commit;
   readonly requests: Request[] = [];
   /** What goes wrong with a request; nothing by default. */
   fault: (request: Request) => Fault | undefined = () => undefined;
@@ -88,7 +90,7 @@ export class HubServer {
     else if (path !== undefined) this.#sendFile(server, path, range, fault, response);
     else if (this.says !== undefined) json(response, this.says(what));
     else if (what === "tree") this.#sendTree(url, response);
-    else json(response, { _id: "1", id: "any", sha: HubServer.commit, lastModified: "2026-01-01T00:00:00Z" });
+    else json(response, { _id: "1", id: "any", sha: this.sha, lastModified: "2026-01-01T00:00:00Z" });
   }
 
   /** Three entries a page. */

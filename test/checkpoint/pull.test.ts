@@ -6,6 +6,7 @@ import { type PulledModel, pull } from "../../src/checkpoint/pull.ts";
 import { resolveModel } from "../../src/checkpoint/resolve.ts";
 import { openCheckpoint } from "../../src/checkpoint/safetensors.ts";
 import { FileError } from "../../src/files/file-error.ts";
+import { eventually } from "../eventually.ts";
 import { deadPart } from "../files/dead-part.ts";
 import { smallDisk, whyNoSmallDisk } from "../files/small-disk.ts";
 import { rejection } from "../rejection.ts";
@@ -77,6 +78,30 @@ describe("A pulled model", () => {
     here.hub.requests.length = 0;
     expect((await here.pull()).downloadedBytes).toBe(0);
     expect(here.hub.requests.every(({ what }) => what === "info" || what === "tree")).toBe(true);
+  });
+
+  test("that moved on the hub costs what is new of it, and the old commit stays", async () => {
+    await using here = await place();
+    const before = await here.pull();
+    here.hub.sha = "f".repeat(40);
+    const config = { ...JSON.parse(new TextDecoder().decode(here.hub.files["config.json"])), changed: true };
+    here.hub.files["config.json"] = new TextEncoder().encode(JSON.stringify(config));
+    const after = await here.pull();
+    expect(after.downloadedBytes).toBe(here.hub.files["config.json"].length);
+    expect(resolveModel(id, here.env).dir).toBe(after.dir);
+    expect(readFileSync(join(before.dir, "config.json"), "utf8")).not.toContain("changed");
+    openCheckpoint(before.dir).close();
+    openCheckpoint(after.dir).close();
+  });
+
+  test("may be pulled by several at once", async () => {
+    await using here = await place();
+    await Promise.all([here.pull(), here.pull(), here.pull()]);
+    const { dir } = resolveModel(id, here.env);
+    for (const name of read)
+      expect(readFileSync(join(dir, name)).equals(here.hub.files[name] ?? new Uint8Array())).toBe(true);
+    expect(readdirSync(dir)).toHaveLength(read.length);
+    expect(readdirSync(join(here.folder, "blobs"))).toHaveLength(read.length);
   });
 
   test("of a revision has that name, and leaves main alone", async () => {
@@ -175,8 +200,7 @@ describe("A broken connection", () => {
       (existsSync(blobs) ? readdirSync(blobs) : [])
         .filter((name) => name.endsWith(".part") && name.startsWith(sha256(weights)))
         .map((name) => statSync(join(blobs, name)).size)[0] ?? 0;
-    while (partBytes() < 2_900_000) await Bun.sleep(20);
-    const size = partBytes();
+    const size = await eventually("most of the weights", () => (partBytes() > 2_900_000 ? partBytes() : undefined));
     child.kill("SIGKILL");
     await child.exited;
     expect(() => resolveModel(id, here.env)).toThrow("Fetch it first");

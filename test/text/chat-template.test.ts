@@ -139,6 +139,19 @@ describe("First prompt, answers and deltas put together are the whole conversati
   });
 });
 
+test("kakeya-tiny's template writes, turn by turn, the prompts that its answers were recorded with", () => {
+  const golden: { turns: { question: string; prompt_ids: number[] }[] } = JSON.parse(
+    readFileSync(join(import.meta.dir, "../golden/kakeya-tiny.json"), "utf8"),
+  );
+  const { template, tokenizer } = models["kakeya-tiny"];
+  for (const [turn, { question, prompt_ids }] of golden.turns.entries()) {
+    const messages = [user(question)];
+    const text = turn === 0 ? template.render(messages) : template.delta(messages, { answerWas: "ended" });
+    expect([...tokenizer.encode(text)]).toEqual(prompt_ids);
+  }
+  expect(golden.turns.length).toBeGreaterThan(1);
+});
+
 describe("A delta", () => {
   const { template } = models.qwen3;
 
