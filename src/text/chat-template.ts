@@ -1,19 +1,9 @@
-import { ModelError } from "../checkpoint/model-error.ts";
-import { type CompiledTemplate, compileTemplate } from "./jinja.ts";
-import type { ChatMessage, Tool } from "./messages.ts";
+import type { ChatMessage } from "./messages.ts";
 import { TemplateError } from "./template-error.ts";
 import { readTemplateFile, type TemplateFile } from "./template-file.ts";
-import { callProbe, type Probe, probes, sentinel as sentinelBase } from "./template-probes.ts";
-import { type ArgumentsForm, templateMessage, templateTool } from "./template-values.ts";
+import { sentinel as sentinelBase } from "./template-probes.ts";
+import { type TemplateOptions, TemplateRenderer } from "./template-renderer.ts";
 import type { Tokenizer } from "./tokenizer.ts";
-
-/** What holds for a whole conversation, not for one message. */
-export interface TemplateOptions {
-  /** Functions that the model may call. */
-  tools?: readonly Tool[];
-  /** Variables of the model's own template, for example `enable_thinking: false` for Qwen3. */
-  variables?: Readonly<Record<string, unknown>>;
-}
 
 export interface DeltaOptions extends TemplateOptions {
   /**
@@ -33,27 +23,18 @@ export interface DeltaOptions extends TemplateOptions {
  * otherwise: Qwen3's template drops the thinking of earlier answers, which the session has and keeps.
  */
 export class ChatTemplate {
-  readonly #plain: CompiledTemplate;
-  readonly #withTools: CompiledTemplate;
-  readonly #probes = new Map<Probe, boolean>();
-  #argumentsForm: ArgumentsForm | undefined;
+  readonly #renderer: TemplateRenderer;
 
   /**
    * @param endTokens The texts of the tokens that end an answer, for example `<|im_end|>`.
    * @throws ModelError when the file holds no Jinja template.
    */
   constructor(
-    private readonly file: TemplateFile,
+    file: TemplateFile,
     private readonly endTokens: readonly string[],
-    private readonly now: () => Date = () => new Date(),
+    now: () => Date = () => new Date(),
   ) {
-    try {
-      this.#plain = compileTemplate(file.source);
-      this.#withTools = file.sourceWithTools === file.source ? this.#plain : compileTemplate(file.sourceWithTools);
-    } catch (cause) {
-      const problem = `its chat template is no Jinja that kakeya understands: ${reason(cause)}`;
-      throw new ModelError(file.file, problem, "Correct it or download it again", { cause });
-    }
+    this.#renderer = new TemplateRenderer(file, now);
   }
 
   /**
@@ -63,10 +44,10 @@ export class ChatTemplate {
    */
   render(messages: readonly ChatMessage[], options: TemplateOptions = {}): string {
     if (messages.length === 0) throw new TemplateError("there is no message to answer");
-    if (messages[0]?.role === "system" && !this.#keeps("a system message")) {
+    if (messages[0]?.role === "system" && !this.#renderer.writes("a system message")) {
       throw new TemplateError("the model's chat template does not write a system message");
     }
-    return this.#checked(messages, 1, options, (given) => this.#run(given, options));
+    return this.#checked(messages, 1, options, (given) => this.#renderer.render(given, options));
   }
 
   /**
@@ -84,7 +65,7 @@ export class ChatTemplate {
       { role: "assistant", content: sentinel },
     ];
     const tail = this.#checked(messages, 0, options, (given) => {
-      const text = this.#run([...before, ...given], options);
+      const text = this.#renderer.render([...before, ...given], options);
       const at = text.lastIndexOf(sentinel);
       if (at < 0) throw new TemplateError("the model's chat template does not write the assistant's messages");
       return text.slice(at + sentinel.length);
@@ -94,7 +75,7 @@ export class ChatTemplate {
 
   /** Whether the template tells the model about tools. */
   get takesTools(): boolean {
-    return this.#keeps("tools");
+    return this.#renderer.writes("tools");
   }
 
   /** An answer ends with one end token: the one that the model chose stands for the one that the template writes. */
@@ -102,42 +83,6 @@ export class ChatTemplate {
     const text = tail.trimStart();
     const end = this.endTokens.find((token) => text.startsWith(token));
     return end === undefined ? tail : text.slice(end.length);
-  }
-
-  #run(messages: readonly ChatMessage[], options: TemplateOptions, form = this.#argumentsFor(messages)): string {
-    const hasTools = options.tools !== undefined && options.tools.length > 0;
-    const template = hasTools ? this.#withTools : this.#plain;
-    const variables = {
-      ...this.file.specialTokens,
-      ...options.variables,
-      messages: messages.map((message) => templateMessage(message, form)),
-      // transformers defines both, as None where there are none.
-      tools: hasTools ? options.tools?.map(templateTool) : null,
-      documents: null,
-      add_generation_prompt: true,
-    };
-    try {
-      return template(variables, this.now());
-    } catch (cause) {
-      throw new TemplateError(`the model's chat template refuses these messages: ${reason(cause)}`, { cause });
-    }
-  }
-
-  /** Most templates want a call's arguments as an object, to write it by `tojson`; some, its text. */
-  #argumentsFor(messages: readonly ChatMessage[]): ArgumentsForm {
-    const hasCalls = messages.some((message) => message.role === "assistant" && (message.toolCalls ?? []).length > 0);
-    if (!hasCalls) return "object";
-    this.#argumentsForm ??= this.#writesArguments("object") || !this.#writesArguments("text") ? "object" : "text";
-    return this.#argumentsForm;
-  }
-
-  #writesArguments(form: ArgumentsForm): boolean {
-    try {
-      // Written by tojson, a text comes out with its quotes escaped.
-      return this.#run(callProbe, {}, form).includes(`"${sentinelBase}":`);
-    } catch {
-      return false;
-    }
   }
 
   /**
@@ -166,24 +111,6 @@ export class ChatTemplate {
     }
     return write(messages);
   }
-
-  /** Whether `probe` shows in the rendering. A template that refuses it says better why when it is rendered. */
-  #keeps(probe: Probe): boolean {
-    const known = this.#probes.get(probe);
-    if (known !== undefined) return known;
-    const keeps = this.#shows(probe);
-    this.#probes.set(probe, keeps);
-    return keeps;
-  }
-
-  #shows(probe: Probe): boolean {
-    const { messages, tools } = probes[probe];
-    try {
-      return this.#run(messages, tools === undefined ? {} : { tools }).includes(sentinelBase);
-    } catch {
-      return probe !== "tools";
-    }
-  }
 }
 
 function unusedSentinel(messages: readonly ChatMessage[], options: DeltaOptions): string {
@@ -191,10 +118,6 @@ function unusedSentinel(messages: readonly ChatMessage[], options: DeltaOptions)
   let sentinel = `${sentinelBase}Answer`;
   while (given.includes(sentinel)) sentinel += "X";
   return sentinel;
-}
-
-function reason(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }
 
 /**
