@@ -18,8 +18,13 @@ export class InvalidArgument extends KakeyaError {
   override name = "InvalidArgument";
 }
 
-/** The server found the session's cache corrupt and ended the session: create another one. */
-export class InvariantViolation extends KakeyaError {
+/** The session can't be used like this on this server; the message says how it can. */
+export class FailedPrecondition extends KakeyaError {
+  override name = "FailedPrecondition";
+}
+
+/** The server found the session's cache corrupt: create another session, unless the server keeps them (serve --state). */
+export class InvariantViolation extends FailedPrecondition {
   override name = "InvariantViolation";
 }
 
@@ -51,7 +56,7 @@ export class SessionClosed extends KakeyaError {
 const classOfStatus: Partial<Record<Status, typeof KakeyaError>> = {
   [Status.NOT_FOUND]: SessionNotFound,
   [Status.INVALID_ARGUMENT]: InvalidArgument,
-  [Status.FAILED_PRECONDITION]: InvariantViolation,
+  [Status.FAILED_PRECONDITION]: FailedPrecondition,
   [Status.RESOURCE_EXHAUSTED]: ResourceExhausted,
   [Status.UNAUTHENTICATED]: Unauthenticated,
   [Status.UNAVAILABLE]: Unavailable,
@@ -61,7 +66,8 @@ const classOfStatus: Partial<Record<Status, typeof KakeyaError>> = {
 /** The KakeyaError for what a gRPC call threw. */
 export function typedError(error: unknown): unknown {
   if (error instanceof ClientError) {
-    const TypedError = classOfStatus[error.code] ?? KakeyaError;
+    const isViolation = error.code === Status.FAILED_PRECONDITION && /^INV-\d violated/.test(error.details);
+    const TypedError = isViolation ? InvariantViolation : (classOfStatus[error.code] ?? KakeyaError);
     const method = error.path.slice(error.path.lastIndexOf("/") + 1);
     return new TypedError(`${method}: ${error.details || Status[error.code]}`, { cause: error });
   }

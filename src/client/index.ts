@@ -3,6 +3,7 @@ export { Client, type ClientOptions, type CreateSessionOptions, type RuntimeInfo
 export type { TlsOptions } from "./connect.ts";
 export {
   Cancelled,
+  FailedPrecondition,
   InvalidArgument,
   InvariantViolation,
   KakeyaError,
@@ -14,6 +15,7 @@ export {
 } from "./errors.ts";
 export {
   type CallOptions,
+  type ForkOptions,
   type GenerateOptions,
   type GenerateResult,
   Session,

@@ -16,6 +16,11 @@ export interface CallOptions {
   signal?: AbortSignal;
 }
 
+export interface ForkOptions extends CallOptions {
+  /** Tokens of the history that the new session begins with; absent: all. */
+  at?: number;
+}
+
 export interface GenerateOptions extends CallOptions {
   /** At least 1. */
   maxTokens: number;
@@ -50,6 +55,10 @@ export interface SessionInfo {
   /** Every token the engine ever ran for this session. */
   computedTokens: number;
   generatedTokens: number;
+  /** Tokens computed again to bring the session back into memory; not part of computedTokens. */
+  replayedTokens: number;
+  /** The session is not in memory; its next call brings it back. */
+  parked: boolean;
   inv1Violations: number;
   inv2Violations: number;
   /** Since the last append or generation ended, in seconds. */
@@ -126,10 +135,22 @@ export class Session {
       kvSlabBytes: Number(info.kvSlabBytes),
       computedTokens: Number(info.computedTokenTotal),
       generatedTokens: Number(info.generatedTokenTotal),
+      replayedTokens: Number(info.replayedTokenTotal),
+      parked: info.parked,
       inv1Violations: Number(info.cacheInvariantInv1Violations),
       inv2Violations: Number(info.cacheInvariantInv2Violations),
       idleS: info.idleSeconds,
     };
+  }
+
+  /**
+   * A new session with the same history, or its first `at` tokens, which then goes its own way. Only a server with
+   * --state can fork at an earlier position than the end.
+   */
+  async fork({ at, signal }: ForkOptions = {}): Promise<Session> {
+    const request = { sessionId: this.#openId(), ...(at === undefined ? {} : { at: uint64("at", at) }) };
+    const { sessionId } = await this.#calls.run(signal, (signal) => this.#rpc.forkSession(request, { signal }));
+    return new Session(this.#rpc, this.#calls, sessionId);
   }
 
   /** Ends the session on the server; answers with the history's final length. */

@@ -1,5 +1,5 @@
 import type { Geometry } from "../kv/geometry.ts";
-import type { SavedSequence, SequenceState } from "./engine.ts";
+import type { EngineFacts, SavedSequence, SequenceState } from "./engine.ts";
 
 /** All that an engine holds of one session. What else there is to it, only its backend knows. */
 export interface Sequence {
@@ -33,6 +33,8 @@ export interface Ran {
 /** A device that runs a model on sequences. Calls must not overlap. */
 export interface Backend<S extends Sequence = Sequence> {
   readonly geometry: Geometry;
+  /** What the bits of a sequence depend on besides its tokens. */
+  readonly facts: EngineFacts;
   readonly vocabSize: number;
   /** Sequences that can exist at once. */
   readonly capacity: number;

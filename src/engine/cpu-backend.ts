@@ -4,7 +4,7 @@ import type { SlabMemory } from "../kv/slab-memory.ts";
 import type { Backend, Ran, Run, Wanted } from "./backend.ts";
 import { CpuSequence } from "./cpu-sequence.ts";
 import type { Decoder } from "./decoder.ts";
-import { ForeignSequence, type SavedFacts, type SavedSequence, type SequenceState } from "./engine.ts";
+import { type EngineFacts, ForeignSequence, type SavedSequence, type SequenceState } from "./engine.ts";
 
 /** Of the body of a saved sequence. */
 const savedFormat = 1;
@@ -77,11 +77,11 @@ export class CpuBackend implements Backend<CpuSequence> {
 
   save(sequence: CpuSequence): SavedSequence {
     const { facts, body } = sequence.save();
-    return { facts: { ...this.#facts, ...facts }, body };
+    return { facts: { ...this.facts, ...facts }, body };
   }
 
   load({ facts, body }: SavedSequence): CpuSequence {
-    const strange = Object.entries(this.#facts).find(([name, value]) => Reflect.get(facts, name) !== value);
+    const strange = Object.entries(this.facts).find(([name, value]) => Reflect.get(facts, name) !== value);
     if (strange !== undefined) {
       const [name, value] = strange;
       throw new ForeignSequence(
@@ -106,8 +106,7 @@ export class CpuBackend implements Backend<CpuSequence> {
     await this.decoder.close();
   }
 
-  /** What the bits of a sequence depend on besides its tokens. */
-  get #facts(): Omit<SavedFacts, "position" | "computedTokens" | "shift" | "best"> {
+  get facts(): EngineFacts {
     const { sink, window } = this.geometry;
     const { rowMultiple } = this.decoder;
     return { format: savedFormat, fingerprint: this.fingerprint, device: "cpu", rowMultiple, sink, window, block };

@@ -40,6 +40,21 @@ export interface EngineInfo {
   /** Sequences that can exist at once. */
   capacity: number;
   threads: number;
+  /** What the bits of a sequence depend on besides its tokens. */
+  facts: EngineFacts;
+}
+
+/** Engines whose facts are the same continue each other's sequences, to the bit. */
+export interface EngineFacts {
+  /** Of the layout of a saved sequence's body. */
+  format: number;
+  /** SHA-256 (hex) over the weights' bytes, the configuration and the quantization. */
+  fingerprint: string;
+  device: string;
+  rowMultiple: number;
+  sink: number;
+  window: number;
+  block: number;
 }
 
 /** What a sequence holds, counted from its rows. */
@@ -103,16 +118,7 @@ export interface SavedSequence {
 }
 
 /** What a saved sequence was computed by and with; it can be loaded where all of it but the counts is the same. */
-export interface SavedFacts {
-  /** Of the layout of `body`. */
-  format: number;
-  /** SHA-256 (hex) over the configuration, the quantization and every byte that the engine computes with. */
-  fingerprint: string;
-  device: string;
-  rowMultiple: number;
-  sink: number;
-  window: number;
-  block: number;
+export interface SavedFacts extends EngineFacts {
   position: number;
   computedTokens: number;
   /** By how much the sinks' keys are rotated. */
@@ -156,7 +162,10 @@ export interface Engine {
   state(sequence: SequenceId): Promise<SequenceState>;
   /** What `load` makes the same sequence of, here or in another engine with the same facts. */
   save(sequence: SequenceId): Promise<SavedSequence>;
-  /** Rejects with ForeignSequence when it was computed by something else, and RangeError when it is damaged. */
+  /**
+   * Takes over the memory of `saved.body`. Rejects with ForeignSequence when it was computed by something else, and
+   * RangeError when it is damaged.
+   */
   load(saved: SavedSequence): Promise<SequenceId>;
   /** A copy that goes its own way. */
   fork(sequence: SequenceId): Promise<SequenceId>;

@@ -100,6 +100,7 @@ export async function loadBackend(options: LoadOptions, onProgress: OnProgress):
     warnings: [...eos.warnings, windowWarning(dir, window), scarce].filter((warning) => warning !== undefined),
     capacity: options.capacity,
     threads,
+    facts: backend.facts,
   };
   return { backend, info, dir: file.dir, sampled: Object.values(file.ranges).filter(isSampled) };
 }

@@ -67,7 +67,8 @@ class WorkerEngine implements Engine {
   append: Engine["append"] = (...args) => this.#call({ method: "append", args });
   state: Engine["state"] = (...args) => this.#call({ method: "state", args });
   save: Engine["save"] = (...args) => this.#call({ method: "save", args });
-  load: Engine["load"] = (...args) => this.#call({ method: "load", args });
+  /** The saved sequence's memory is handed over, not copied. */
+  load: Engine["load"] = (saved) => this.#call({ method: "load", args: [saved] }, [saved.body.buffer]);
   fork: Engine["fork"] = (...args) => this.#call({ method: "fork", args });
   corrupt: Engine["corrupt"] = (...args) => this.#call({ method: "corrupt", args });
 
@@ -93,17 +94,22 @@ class WorkerEngine implements Engine {
     return this.#closing;
   }
 
-  #call<T>(call: Call): Promise<T> {
+  #call<T>(call: Call, transfer: ArrayBufferLike[] = []): Promise<T> {
     const id = this.#nextId++;
-    return this.#answer<T>(id, { kind: "call", id, call });
+    return this.#answer<T>(id, { kind: "call", id, call }, undefined, transfer);
   }
 
   /** The value is what the worker's method of the same name gave: the types meet in `ToWorker`. */
-  #answer<T>(id: number, message: ToWorker, onStep?: (step: Step) => void): Promise<T> {
+  #answer<T>(
+    id: number,
+    message: ToWorker,
+    onStep?: (step: Step) => void,
+    transfer: ArrayBufferLike[] = [],
+  ): Promise<T> {
     if (this.#ended) return Promise.reject(this.#ended);
     return new Promise<T>((resolve, reject) => {
       this.#pending.set(id, { resolve, reject, ...(onStep && { onStep }) });
-      post(this.worker, message);
+      post(this.worker, message, transfer);
     });
   }
 
@@ -154,6 +160,6 @@ function errorOf({ name, message }: Refusal): Error {
   return name === "ForeignSequence" ? new ForeignSequence(message) : new Error(message);
 }
 
-function post(worker: Worker, message: ToWorker): void {
-  worker.postMessage(message);
+function post(worker: Worker, message: ToWorker, transfer: ArrayBufferLike[] = []): void {
+  worker.postMessage(message, transfer as Transferable[]);
 }

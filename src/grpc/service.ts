@@ -55,6 +55,10 @@ export function runtimeService(parts: ServiceParts): RuntimeServiceImplementatio
       return { finalHistoryLength: BigInt(await store.close(request.sessionId, signal)) };
     },
 
+    async forkSession({ sessionId, at }, { signal }) {
+      return { sessionId: await store.fork(sessionId, at === undefined ? undefined : Number(at), signal) };
+    },
+
     async getSessionInfo(request, { signal }) {
       const info = await store.info(request.sessionId, signal);
       return {
@@ -67,6 +71,8 @@ export function runtimeService(parts: ServiceParts): RuntimeServiceImplementatio
         kvSlabBytes: BigInt(info.slabBytes),
         computedTokenTotal: BigInt(info.computedTokens),
         generatedTokenTotal: BigInt(info.generatedTokens),
+        replayedTokenTotal: BigInt(info.replayedTokens),
+        parked: info.parked,
       };
     },
 

@@ -7,6 +7,8 @@ const statusOfKind: Record<SessionErrorKind, Status> = {
   "not-found": Status.NOT_FOUND,
   "invalid-argument": Status.INVALID_ARGUMENT,
   "invariant-violated": Status.FAILED_PRECONDITION,
+  "failed-precondition": Status.FAILED_PRECONDITION,
+  "data-loss": Status.DATA_LOSS,
   "resource-exhausted": Status.RESOURCE_EXHAUSTED,
 };
 
@@ -19,7 +21,10 @@ export function statusMiddleware(log: Log): ServerMiddleware {
       if (error instanceof ServerError || (error instanceof Error && error.name === "AbortError")) throw error;
       if (error instanceof SessionError) throw new ServerError(statusOfKind[error.kind], error.message);
       if (error instanceof EngineCrashed) {
-        throw new ServerError(Status.INTERNAL, `${error.message}; its sessions are lost`);
+        throw new ServerError(
+          Status.INTERNAL,
+          `${error.message}; its sessions are lost, but for those in a state folder`,
+        );
       }
       if (error instanceof LogitsNotFinite) {
         log.error("call failed", { path: call.method.path, error: error.message });

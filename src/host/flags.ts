@@ -6,7 +6,13 @@ import { bytes, duration, formatBytes, formatDuration, integer } from "../cli/un
 import type { EngineOptions } from "../engine/engine.ts";
 import { parseBind } from "./bind.ts";
 import { logFormats, logLevels } from "./log.ts";
-import { defaultEngineOptions as engine, type ServerOptions, defaultServerOptions as server } from "./options.ts";
+import {
+  defaultEngineOptions as engine,
+  type ServerOptions,
+  type StateOptions,
+  defaultServerOptions as server,
+  storedSessionTtlS,
+} from "./options.ts";
 
 /** Those that choose the model and what it keeps; `bench` and `smoke` take them for a server of their own. */
 export const modelFlags = {
@@ -50,15 +56,36 @@ export const serveFlags = {
   },
   capacity: {
     type: "string",
-    description: "Sessions at once; one more takes the place of an idle one, or is refused",
+    description:
+      "Sessions in memory; one more takes the place of an idle one (with --state, which is parked), or is refused",
     valueHint: "sessions",
     default: String(engine.capacity),
   },
   "session-ttl": {
     type: "string",
-    description: "Idle time after which a session is evicted; 0: never",
+    description: `Idle time after which a session is evicted, 0: never; without it ${formatDuration(server.sessionTtlS)}, with --state 30d`,
     valueHint: "time",
-    default: formatDuration(server.sessionTtlS),
+  },
+  state: {
+    type: "string",
+    description: "Folder in which sessions outlive the server; without it they end with it",
+    valueHint: "dir",
+  },
+  sync: {
+    type: "enum",
+    description: "What the sessions in --state survive: normal, a server that is killed; full, a power cut, too",
+    options: ["normal", "full"],
+    default: "normal",
+  },
+  "keep-ids": {
+    type: "string",
+    description: "Last ids of each session that --state keeps at least; without it all, 4 bytes each",
+    valueHint: "tokens",
+  },
+  rebuild: {
+    type: "boolean",
+    description: "Compute sessions in --state again that another model or other options have computed",
+    default: false,
   },
   evict: {
     type: "enum",
@@ -133,11 +160,13 @@ export interface ServeOptions {
   engine: EngineOptions;
   server: Omit<Partial<ServerOptions>, "token">;
   metricsPort?: number;
+  state?: StateOptions;
 }
 
 /** @throws {UsageError} for a value that no server takes. Reads no file. */
 export function serveOptions(args: ParsedArgs<typeof serveFlags>): ServeOptions {
-  const { model, window, threads, "metrics-port": metricsPort } = args;
+  const { model, window, threads, "metrics-port": metricsPort, "session-ttl": ttl } = args;
+  const state = stateOptions(args);
   const tls = tlsFiles(args["tls-cert"], args["tls-key"], args["tls-client-ca"]);
   parseBind(args.bind);
   return {
@@ -151,7 +180,8 @@ export function serveOptions(args: ParsedArgs<typeof serveFlags>): ServeOptions 
     },
     server: {
       bind: args.bind,
-      sessionTtlS: duration("session-ttl", args["session-ttl"]),
+      ...(state === undefined ? {} : { sessionTtlS: storedSessionTtlS }),
+      ...(ttl === undefined ? {} : { sessionTtlS: duration("session-ttl", ttl) }),
       evictAfterS: args.evict === "lru" ? 0 : evictAfter(args["evict-after"]),
       shutdownGraceS: duration("shutdown-grace", args["shutdown-grace"]),
       maxAppendTokens: integer("max-append-tokens", args["max-append-tokens"], 1),
@@ -160,6 +190,7 @@ export function serveOptions(args: ParsedArgs<typeof serveFlags>): ServeOptions 
       ...(tls === undefined ? {} : { tls }),
     },
     ...(metricsPort === undefined ? {} : { metricsPort: integer("metrics-port", metricsPort, 0, 65_535) }),
+    ...(state === undefined ? {} : { state }),
   };
 }
 
@@ -167,6 +198,16 @@ function evictAfter(text: string): number {
   const idleS = duration("evict-after", text);
   if (idleS > 0) return idleS;
   throw new UsageError(`--evict-after must be longer than 0, not "${text}"; --evict lru evicts without delay`);
+}
+
+function stateOptions(args: ParsedArgs<typeof serveFlags>): StateOptions | undefined {
+  const { state: dir, sync, "keep-ids": keepIds, rebuild } = args;
+  if (dir !== undefined) {
+    return { dir, sync, rebuild, ...(keepIds === undefined ? {} : { keepIds: integer("keep-ids", keepIds) }) };
+  }
+  const needs = [sync !== "normal" && "sync", keepIds !== undefined && "keep-ids", rebuild && "rebuild"].find(Boolean);
+  if (needs) throw new UsageError(`--${needs} is about the folder of --state: name one`);
+  return undefined;
 }
 
 function tlsFiles(cert: string | undefined, key: string | undefined, clientCa: string | undefined) {

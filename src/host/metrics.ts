@@ -30,6 +30,12 @@ export class Metrics {
 
   readonly sessionTotal = this.#counter("session_total", "Sessions that ended, and how", ["outcome"]);
   readonly sessionEvicted = this.#counter("session_evicted_total", "Sessions evicted, and why", ["reason"]);
+  readonly parked = this.#counter("session_parked_total", "Sessions that left memory and can come back");
+  readonly #restoreDuration = this.#histogram(
+    "session_restore_seconds",
+    "Time in which a session came back into memory",
+  );
+  readonly #replayedTokens = this.#counter("replayed_tokens_total", "Tokens computed again to bring sessions back");
   readonly violations = this.#counter("cache_invariant_violations_total", "Corrupt caches found", ["kind"]);
   readonly #promptTokens = this.#counter("prompt_tokens_total", "Tokens appended");
   readonly #generationTokens = this.#counter("generation_tokens_total", "Tokens generated");
@@ -75,12 +81,29 @@ export class Metrics {
     );
     this.gauge("num_requests_running", "Calls in flight", callsInFlight);
     this.gauge("num_requests_waiting", "Calls that wait for their session or for the engine", () => store.queueDepth);
+    if (store.stateSizes) this.#watchState(store, store.stateSizes);
+  }
+
+  /** What is outside of memory; asked for when scraped. */
+  #watchState(store: SessionStore, stateSizes: NonNullable<SessionStore["stateSizes"]>): void {
+    type Sizes = Awaited<ReturnType<typeof stateSizes>>;
+    const sizes = async (of: (sizes: Sizes) => number) => of(await stateSizes());
+    this.gauge("session_parked", "Sessions that are not in memory", () =>
+      sizes(({ sessions }) => Math.max(0, sessions - store.activeCount)),
+    );
+    this.gauge("state_journal_bytes", "Bytes of the journal of ids", () => sizes(({ journalBytes }) => journalBytes));
+    this.gauge("state_snapshot_bytes", "Bytes of all snapshots", () => sizes(({ snapshotBytes }) => snapshotBytes));
   }
 
   appended(tokens: number, durationS: number): void {
     this.#promptTokens.inc(tokens);
     this.#prefillTokens.observe(tokens);
     this.#prefillDuration.observe(durationS);
+  }
+
+  restored(durationS: number, replayedTokens: number): void {
+    this.#restoreDuration.observe(durationS);
+    this.#replayedTokens.inc(replayedTokens);
   }
 
   /** Passes a generation on and times its ids. */
@@ -127,13 +150,13 @@ export class Metrics {
   }
 
   /** A gauge of `name`, read when it is scraped. */
-  gauge(name: string, help: string, read: () => number): void {
+  gauge(name: string, help: string, read: () => number | Promise<number>): void {
     new Gauge({
       name: `${prefix}${name}`,
       help,
       registers: [this.registry],
-      collect() {
-        this.set(read());
+      async collect() {
+        this.set(await read());
       },
     });
   }

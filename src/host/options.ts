@@ -30,6 +30,19 @@ export interface ServerOptions {
   keepaliveTimeoutS: number;
 }
 
+/** Where sessions outlive the server. */
+export interface StateOptions {
+  dir: string;
+  sync: "normal" | "full";
+  /** Compute sessions again that another engine has computed. */
+  rebuild: boolean;
+  /** Last ids that each session keeps at least; absent: all. */
+  keepIds?: number;
+}
+
+/** Idle time after which a session goes that takes space on the disk only, in seconds: 30 days. */
+export const storedSessionTtlS = 30 * 86_400;
+
 /** What is served when nothing is chosen: the embedded model, with the window that suits it. */
 export const defaultEngineOptions: EngineOptions = { quantization: "q8", sink: 4, capacity: 4 };
 

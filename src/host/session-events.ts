@@ -29,5 +29,22 @@ export function sessionEvents(metrics: Metrics, log: Log): SessionEvents {
       if (outcome !== "evicted")
         log.info("session ended", { ...named(session), outcome, history_tokens: session.historyTokens });
     },
+    parked(session) {
+      metrics.parked.inc();
+      log.info("session parked", { ...named(session), history_tokens: session.historyTokens });
+    },
+    restored(session, { durationS, replayedTokens }) {
+      metrics.restored(durationS, replayedTokens);
+      const words = { session: shownSessionId(session.id), label: session.label || undefined };
+      log.info("session restored", {
+        ...words,
+        history_tokens: session.tokens,
+        replayed_tokens: replayedTokens,
+        seconds: Number(durationS.toFixed(3)),
+      });
+    },
+    warned(words) {
+      log.warn(words);
+    },
   };
 }

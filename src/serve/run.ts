@@ -4,9 +4,10 @@ import { logGrpcMessages } from "../grpc/grpc-messages.ts";
 import { checkListening } from "../host/listening.ts";
 import type { Log } from "../host/log.ts";
 import { serveMetrics } from "../host/metrics-page.ts";
-import { defaultServerOptions, type ServerOptions } from "../host/options.ts";
+import { defaultServerOptions, type ServerOptions, type StateOptions } from "../host/options.ts";
 import { logProcessWarnings } from "../host/process-warnings.ts";
 import { readyLine } from "../host/ready.ts";
+import { openState } from "../state/open.ts";
 import { startServer } from "./server.ts";
 
 export interface RunOptions {
@@ -24,6 +25,7 @@ export interface RunOptions {
   onReady: (line: string) => void;
   /** Asks the server to stop. */
   stop: AbortSignal;
+  state?: StateOptions;
 }
 
 /** Loads the model and serves it until told to stop. @throws EngineCrashed when the engine dies meanwhile. */
@@ -34,11 +36,12 @@ export async function runServer(options: RunOptions): Promise<void> {
 
   // Before the model, which may take minutes.
   await checkListening({ ...defaultServerOptions, ...options.server });
+  await using state = options.state && (await openedState(options.state));
   const engine = await Promise.race([openEngine(options.engine), aborted(stop)]);
   if (engine === undefined) return;
   for (const warning of engine.info.warnings) log.warn(warning);
   try {
-    const server = await startServer({ engine, version, commit, log }, options.server);
+    const server = await startServer({ engine, version, commit, log, ...(state && { state }) }, options.server);
     const page =
       options.metricsPort === undefined ? undefined : await serveMetrics(server.metrics.registry, options.metricsPort);
     if (page !== undefined) log.info("metrics", { url: page.url });
@@ -53,6 +56,12 @@ export async function runServer(options: RunOptions): Promise<void> {
   } finally {
     await engine.close();
   }
+}
+
+/** Before the model, too: another server may hold the folder. */
+async function openedState({ rebuild, ...options }: StateOptions) {
+  const store = await openState(options);
+  return { store, rebuild, [Symbol.asyncDispose]: () => store.close() };
 }
 
 function aborted(signal: AbortSignal): Promise<void> {

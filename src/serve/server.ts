@@ -19,6 +19,7 @@ import { sessionEvents } from "../host/session-events.ts";
 import { within } from "../host/within.ts";
 import { newSessionId } from "../session/session-id.ts";
 import { SessionStore } from "../session/store.ts";
+import type { StateStore } from "../state/store.ts";
 
 /** Time for the last `done` messages to leave once the grace period is over, in seconds. */
 const farewellS = 1;
@@ -40,6 +41,8 @@ export interface ServerParts {
   /** That it was built from, if it was. */
   commit: string | null;
   log: Log;
+  /** Where sessions outlive the server; the caller's to close. Absent: nowhere. */
+  state?: { store: StateStore; rebuild: boolean };
 }
 
 /**
@@ -48,7 +51,7 @@ export interface ServerParts {
  * @throws Error when it can't listen, a TLS file can't be read, or others could reach it without a token.
  */
 export async function startServer(parts: ServerParts, given: Partial<ServerOptions> = {}): Promise<RunningServer> {
-  const { engine, log, version } = parts;
+  const { engine, log, version, state } = parts;
   const options = { ...defaultServerOptions, ...given };
   const listening = await checkListening(options);
 
@@ -60,6 +63,7 @@ export async function startServer(parts: ServerParts, given: Partial<ServerOptio
     now: monotonicS,
     newId: newSessionId,
     events: sessionEvents(metrics, log),
+    ...(state && { parking: { state: state.store, rebuild: state.rebuild, nowMs: Date.now } }),
   });
   const calls = trackCalls();
   const connections = new Connections({ max: mostConnections(options, log), log, now: monotonicS });
@@ -96,7 +100,7 @@ export async function startServer(parts: ServerParts, given: Partial<ServerOptio
     now: monotonicS,
   });
   const address = await listenGrpc(server, listening, gate);
-  const sweep = setInterval(() => void store.evictIdle(), sweepEveryMs(options.sessionTtlS));
+  const sweep = setInterval(() => void sweepIdle(store, log), sweepEveryMs(options.sessionTtlS));
   sweep.unref();
 
   return {
@@ -133,6 +137,14 @@ function mostConnections({ maxConnections }: ServerOptions, log: Log): number {
 async function shutdown(server: Server): Promise<void> {
   await within(farewellS, server.shutdown());
   server.forceShutdown();
+}
+
+async function sweepIdle(store: SessionStore, log: Log): Promise<void> {
+  try {
+    await store.evictIdle();
+  } catch (error) {
+    log.warn(`idle sessions could not be removed: ${error instanceof Error ? error.message : error}`);
+  }
 }
 
 /** Often enough that a session outlives its TTL by a quarter at most, seldom enough to cost nothing. */

@@ -8,6 +8,10 @@ export type SessionErrorKind =
   | "invalid-argument"
   /** The session's cache was found corrupt and is gone: create another session. */
   | "invariant-violated"
+  /** The session can't be used as it is with this server: its message says how it can. */
+  | "failed-precondition"
+  /** The bytes that hold the session are damaged, and nothing it could be computed from is left. */
+  | "data-loss"
   /** A limit was reached: wait, or ask for less. */
   | "resource-exhausted";
 
@@ -23,9 +27,27 @@ export class SessionError extends Error {
 
 /** The cache does not hold what its session counts. */
 export class InvariantViolated extends SessionError {
-  constructor(readonly violation: Violation) {
-    super("invariant-violated", `${violation.message}; the session is gone, create another one`);
+  constructor(
+    readonly violation: Violation,
+    isRecorded: boolean,
+  ) {
+    const words = isRecorded ? "the session's next call computes it again" : "the session is gone, create another one";
+    super("invariant-violated", `${violation.message}; ${words}`);
   }
+}
+
+/** Ids were computed and could not be written to the state: the session goes on from what is written. */
+export class NotRecorded extends SessionError {
+  constructor(cause: unknown) {
+    const words = cause instanceof Error ? cause.message : String(cause);
+    super("resource-exhausted", `${words}; the session is as it was before the ids that were not written`);
+    this.cause = cause;
+  }
+}
+
+/** The session left memory while a call was on its way to it: the call has to find it again. */
+export class SessionLeft extends Error {
+  override name = "SessionLeft";
 }
 
 /** The engine computed no numbers for a session: nothing can follow in it. */

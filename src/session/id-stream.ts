@@ -9,34 +9,44 @@ export class IdStream implements AsyncIterable<number> {
   /** Settles as the generation does; a failure is kept for the reader. */
   readonly #over: Promise<void>;
   readonly #unread: (readonly number[])[] = [];
+  /** Steps that were told, and whose ids can't be read yet. */
+  #kept = 0;
+  #lastKept: Promise<void> | undefined;
   /** Steps that the engine may run and has not told yet. */
   #allowed = 0;
   #wake = () => {};
   #end: { reason: EndReason } | { error: unknown } | undefined;
 
-  /** `onStep` sees each step as it is committed, read or not. When it throws, the generation fails with that. */
+  /**
+   * `onStep` sees each step as it is committed, read or not; where it answers with a promise, the ids can be read once
+   * that has resolved. When it throws or rejects, the generation fails with that.
+   */
   constructor(
     engine: Engine,
     sequence: SequenceId,
     request: GenerateRequest,
-    onStep: (step: Step) => void,
+    onStep: (step: Step) => Promise<void> | undefined,
     private readonly ahead: number,
   ) {
     this.#generation = engine.generate(sequence, request, (step) => {
       this.#allowed--;
       try {
-        onStep(step);
-        this.#unread.push(step.tokenIds);
+        const safe = onStep(step);
+        if (safe === undefined) this.#told(step);
+        else this.#keep(step, safe);
       } catch (error) {
-        this.#end ??= { error };
-        this.#generation.stop();
+        this.#fail(error);
       }
-      this.#wake();
     });
-    this.#over = this.#generation.ended.then(
-      (reason) => this.#ended({ reason }),
-      (error: unknown) => this.#ended({ error }),
-    );
+    this.#over = this.#generation.ended
+      .then(
+        (reason) => ({ reason }),
+        (error: unknown) => ({ error }),
+      )
+      .then(async (end) => {
+        await this.#lastKept;
+        this.#ended(end);
+      });
   }
 
   /** Why it ended; undefined while it has not, or when it failed. */
@@ -73,10 +83,35 @@ export class IdStream implements AsyncIterable<number> {
   }
 
   #allowUpTo(steps: number): void {
-    const more = steps - this.#allowed - this.#unread.length;
+    const more = steps - this.#allowed - this.#kept - this.#unread.length;
     if (more <= 0 || this.#end !== undefined) return;
     this.#allowed += more;
     this.#generation.allow(more);
+  }
+
+  #told({ tokenIds }: Step): void {
+    this.#unread.push(tokenIds);
+    this.#wake();
+  }
+
+  #keep(step: Step, safe: Promise<void>): void {
+    this.#kept++;
+    this.#lastKept = Promise.all([this.#lastKept, safe]).then(
+      () => {
+        this.#kept--;
+        if (this.#end === undefined) this.#told(step);
+      },
+      (error: unknown) => {
+        this.#kept--;
+        this.#fail(error);
+      },
+    );
+  }
+
+  #fail(error: unknown): void {
+    this.#end ??= { error };
+    this.#generation.stop();
+    this.#wake();
   }
 
   #ended(end: { reason: EndReason } | { error: unknown }): void {

@@ -1,5 +1,6 @@
 import type { Engine, GenerateRequest, Sampling, SequenceId, SequenceState } from "../engine/engine.ts";
-import { InvariantViolated, LogitsNotFinite, SessionError, sessionNotFound } from "./errors.ts";
+import type { JournalEntry, Lease } from "../state/store.ts";
+import { InvariantViolated, LogitsNotFinite, SessionError, SessionLeft, sessionNotFound } from "./errors.ts";
 import { IdStream } from "./id-stream.ts";
 import { violationOf } from "./invariants.ts";
 import { Turns } from "./turns.ts";
@@ -24,13 +25,50 @@ export interface GenerateOptions {
 }
 
 export interface SessionInfo {
+  /** It is not in memory: its next call brings it back. */
+  parked: boolean;
   historyTokens: number;
   /** Counted from the cache's rows. */
   liveBytes: number;
   slabBytes: number;
   computedTokens: number;
   generatedTokens: number;
+  /** Ids that were computed again to bring it back. */
+  replayedTokens: number;
   idleS: number;
+}
+
+/** Where a session writes its ids down before anybody sees them. */
+export interface SessionRecord {
+  readonly lease: Lease;
+  write(entry: JournalEntry): Promise<void>;
+  /** Told after ids were written: the time to take a snapshot may have come. */
+  written(session: Session): void;
+  /** Told how long an append took to compute. */
+  measured(tokens: number, durationS: number): void;
+}
+
+/** What a session begins with, or goes on with when it has been away. */
+export interface SessionStart {
+  id: string;
+  /** The client's own words. */
+  label: string;
+  sequence: SequenceId;
+  eosTokenIds: readonly number[];
+  /** Absent: ids are written nowhere. */
+  record?: SessionRecord;
+  /** Absent: an empty history. */
+  history?: SessionHistory;
+  /** It is there for a call that is on its way: until then it is not idle. */
+  expected?: boolean;
+}
+
+export interface SessionHistory {
+  tokens: number;
+  generatedTokens: number;
+  replayedTokens: number;
+  /** As the engine now counts the sequence's tokens, replayed ones included. */
+  state: SequenceState;
 }
 
 /** What a session needs of the place it lives in. */
@@ -40,6 +78,8 @@ export interface SessionHost {
   readonly now: () => number;
   /** Calls that may wait for one session. */
   readonly maxWaitingCalls: number;
+  /** Told when a session has no call in flight any more. */
+  readonly onIdle: () => void;
 }
 
 /**
@@ -57,18 +97,48 @@ export class Session {
   #computing = false;
   /** Of the generation under way. */
   #stream: IdStream | undefined;
+  /** Why the cache holds ids that were not written: nothing may follow them. */
+  #notRecorded: unknown;
   readonly #turns: Turns;
+  readonly #record: SessionRecord | undefined;
+  readonly #replayedTokens: number;
+  /** What the engine counts beyond the tokens that were this session's own work. */
+  readonly #notOwnTokens: number;
 
   constructor(
-    readonly id: string,
-    /** The client's own words. */
-    readonly label: string,
-    readonly sequence: SequenceId,
-    private readonly eosTokenIds: ReadonlySet<number>,
+    private readonly start: SessionStart,
     private readonly host: SessionHost,
   ) {
-    this.#turns = new Turns(host.maxWaitingCalls);
+    const { record, history, expected } = start;
+    this.#turns = new Turns(host.maxWaitingCalls, host.onIdle, expected);
     this.#activeAtS = host.now();
+    this.#record = record;
+    this.#historyTokens = history?.tokens ?? 0;
+    this.#generatedTokens = history?.generatedTokens ?? 0;
+    this.#replayedTokens = history?.replayedTokens ?? 0;
+    this.#liveBytes = history?.state.liveBytes ?? 0;
+    // Each id of a history was computed once by the calls that brought it; what came again since is replay.
+    this.#notOwnTokens = history === undefined ? 0 : history.state.computedTokens - history.tokens;
+  }
+
+  get id(): string {
+    return this.start.id;
+  }
+
+  get label(): string {
+    return this.start.label;
+  }
+
+  get sequence(): SequenceId {
+    return this.start.sequence;
+  }
+
+  get eosTokenIds(): readonly number[] {
+    return this.start.eosTokenIds;
+  }
+
+  get lease(): Lease | undefined {
+    return this.#record?.lease;
   }
 
   get historyTokens(): number {
@@ -105,6 +175,12 @@ export class Session {
     void this.#stream?.stop();
   }
 
+  /** It leaves memory: calls that are on their way to it throw SessionLeft. Resolves when nothing more is computed. */
+  async leave(): Promise<void> {
+    this.#turns.close(new SessionLeft());
+    await this.#stream?.stop();
+  }
+
   /**
    * Appends ids (all below the vocabulary's size) and computes them; answers with the history's length.
    * Once its turn has come it runs to its end, whatever `signal` says.
@@ -114,8 +190,12 @@ export class Session {
     this.#touch();
     await this.#recount();
     if (tokenIds.length > 0) {
+      const startedAtS = this.host.now();
       const state = await this.#compute(() => this.host.engine.append(this.sequence, tokenIds));
+      this.#record?.measured(tokenIds.length, this.host.now() - startedAtS);
+      const position = this.#historyTokens;
       this.#commit(tokenIds.length, state);
+      await this.#written(position, tokenIds, 0);
     }
     return this.#historyTokens;
   }
@@ -134,12 +214,12 @@ export class Session {
 
     let generatedTokens = 0;
     let firstTokenS = 0;
-    const stream = this.#open({ maxTokens, sampling, eosTokenIds: [...this.eosTokenIds] }, ahead);
+    const stream = this.#open({ maxTokens, sampling, eosTokenIds: this.eosTokenIds }, ahead);
     using _stopped = onAbort([signal, stop], () => void stream.stop());
     try {
       for await (const tokenId of stream) {
         // Its reader may have rested for so long that the session was evicted meanwhile.
-        if (this.#turns.closed !== undefined) throw this.#turns.closed;
+        this.#throwIfGone();
         generatedTokens++;
         if (generatedTokens === 1) firstTokenS = this.host.now() - startedAtS;
         yield { kind: "token", tokenId };
@@ -150,7 +230,7 @@ export class Session {
       this.#stream = undefined;
     }
     signal?.throwIfAborted();
-    if (this.#turns.closed !== undefined) throw this.#turns.closed;
+    this.#throwIfGone();
     const stopReason = stream.reason === "stopped" ? "cancelled" : (stream.reason ?? "cancelled");
     yield { kind: "done", stopReason, generatedTokens, firstTokenS, totalS: this.host.now() - startedAtS };
   }
@@ -160,13 +240,22 @@ export class Session {
     using _turn = await this.#turns.begin(signal);
     const state = await this.#recount();
     return {
+      parked: false,
       historyTokens: this.#historyTokens,
       liveBytes: state.liveBytes,
       slabBytes: this.host.engine.info.kvSlabBytes,
-      computedTokens: state.computedTokens,
+      computedTokens: state.computedTokens - this.#notOwnTokens,
       generatedTokens: this.#generatedTokens,
+      replayedTokens: this.#replayedTokens,
       idleS: this.host.now() - this.#activeAtS,
     };
+  }
+
+  /** Does `work` with what a copy of the session would begin with, after all calls that came before. */
+  async history<T>(work: (history: SessionHistory) => Promise<T>, signal?: AbortSignal): Promise<T> {
+    using _turn = await this.#turns.begin(signal);
+    const state = await this.#recount();
+    return await work({ tokens: this.#historyTokens, generatedTokens: 0, replayedTokens: 0, state });
   }
 
   /** Ends the session after all calls that came before; answers with the history's length. */
@@ -176,12 +265,19 @@ export class Session {
     return this.#historyTokens;
   }
 
+  /** One that has only left memory ends its generation, and says so: its ids are kept. */
+  #throwIfGone(): void {
+    const { closed } = this.#turns;
+    if (closed !== undefined && !(closed instanceof SessionLeft)) throw closed;
+  }
+
   get #cacheTokens(): number {
     return this.host.engine.info.sink + this.host.engine.info.window;
   }
 
   /** Has the cache's rows counted anew, so that no call builds on a corrupt cache. */
   async #recount(): Promise<SequenceState> {
+    if (this.#notRecorded !== undefined) throw this.#notRecorded;
     const state = await this.#compute(() => this.host.engine.state(this.sequence));
     this.#commit(0, state);
     return state;
@@ -194,12 +290,26 @@ export class Session {
       this.sequence,
       request,
       ({ tokenIds, state }) => {
+        const position = this.#historyTokens;
         this.#commit(tokenIds.length, state);
         this.#generatedTokens += tokenIds.length;
+        return this.#written(position, Uint32Array.from(tokenIds), tokenIds.length);
       },
       ahead,
     );
     return this.#stream;
+  }
+
+  /** Undefined where nothing is written. */
+  #written(position: number, ids: Uint32Array, generated: number): Promise<void> | undefined {
+    const record = this.#record;
+    return record?.write({ lease: record.lease, position, ids, generated }).then(
+      () => record.written(this),
+      (error: unknown) => {
+        this.#notRecorded ??= error;
+        throw error;
+      },
+    );
   }
 
   async #compute<T>(work: () => Promise<T>): Promise<T> {
@@ -215,7 +325,7 @@ export class Session {
   /** `ran` more tokens are cached: counts them, and checks that the cache counts the same. */
   #commit(ran: number, state: SequenceState): void {
     const violation = violationOf({ historyBefore: this.#historyTokens, ran, cacheTokens: this.#cacheTokens }, state);
-    if (violation !== undefined) throw new InvariantViolated(violation);
+    if (violation !== undefined) throw new InvariantViolated(violation, this.#record !== undefined);
     this.#historyTokens += ran;
     this.#liveBytes = state.liveBytes;
     if (!state.finite) throw new LogitsNotFinite();

@@ -1,7 +1,17 @@
-import { type Engine, EngineCrashed, type SequenceId } from "../engine/engine.ts";
-import { InvariantViolated, SessionError, sessionNotFound } from "./errors.ts";
+import { type Engine, EngineCrashed } from "../engine/engine.ts";
+import type { StateSizes, StoredSession } from "../state/store.ts";
+import { InvariantViolated, NotRecorded, SessionError, SessionLeft, sessionNotFound } from "./errors.ts";
 import type { Violation } from "./invariants.ts";
-import { type GenerateOptions, type GenerationEvent, Session, type SessionHost, type SessionInfo } from "./session.ts";
+import { Parking, type ParkingEvents, type ParkingOptions } from "./parking.ts";
+import {
+  type GenerateOptions,
+  type GenerationEvent,
+  Session,
+  type SessionHistory,
+  type SessionHost,
+  type SessionInfo,
+  type SessionStart,
+} from "./session.ts";
 
 export type EvictionReason = "capacity" | "idle";
 
@@ -9,7 +19,7 @@ export type EvictionReason = "capacity" | "idle";
 export type SessionOutcome = "closed" | "evicted" | "violated" | "failed" | "shutdown";
 
 /** What the store tells of its sessions' lives, for metrics and logs. */
-export interface SessionEvents {
+export interface SessionEvents extends ParkingEvents {
   created(session: Session): void;
   evicted(session: Session, reason: EvictionReason): void;
   violated(session: Session, violation: Violation): void;
@@ -19,7 +29,7 @@ export interface SessionEvents {
 export interface StoreOptions {
   /** Idle time after which a session is evicted, in seconds; 0: never. */
   ttlS: number;
-  /** Idle time after which a session gives way to a new one when there is no room, in seconds. */
+  /** Idle time after which a session gives way to a new one when there is no room and no parking, in seconds. */
   evictAfterS: number;
   maxWaitingCalls: number;
   /** Monotonic clock, in seconds. */
@@ -27,26 +37,39 @@ export interface StoreOptions {
   /** A new session's unguessable id. */
   newId: () => string;
   events: SessionEvents;
+  /** Where sessions go that leave memory; absent: nowhere, they are gone. */
+  parking?: Pick<ParkingOptions, "state" | "rebuild" | "nowMs">;
 }
 
 /**
- * All sessions of one engine: issues their ids, finds them, and ends them: closed, evicted (idle for too long,
- * or the least recently active one when a new session needs room and it has been idle for a while), or corrupt.
+ * All sessions of one engine: issues their ids, finds them, and ends them: closed, evicted (idle for too long, or the
+ * least recently active one when another needs room), or corrupt. With a place to park them, those that make room for
+ * others only leave memory, and their next call brings them back.
  */
 export class SessionStore {
   readonly #sessions = new Map<string, Session>();
   readonly #host: SessionHost;
+  readonly #parking: Parking | undefined;
+  /** Sessions that are being brought back, and those that are still on their way out. */
+  readonly #arriving = new Map<string, Promise<Session>>();
+  readonly #leaving = new Map<string, Promise<unknown>>();
   #opening = 0;
+  /** Calls that wait for a place, in order. */
+  readonly #waiting: (() => void)[] = [];
   /** Places are taken and freed one after the other, so that a freed one is there for whoever waits for it. */
   #placeWork: Promise<unknown> = Promise.resolve();
+  #ending = false;
 
   constructor(
     private readonly engine: Engine,
     private readonly options: StoreOptions,
   ) {
-    this.#host = { engine, now: options.now, maxWaitingCalls: options.maxWaitingCalls };
+    const { now, maxWaitingCalls, ttlS, events, parking } = options;
+    this.#host = { engine, now, maxWaitingCalls, onIdle: () => this.#placeMayBeFree() };
+    this.#parking = parking && new Parking(engine, { ...parking, now, ttlS, events });
   }
 
+  /** Those in memory. */
   get sessions(): Iterable<Session> {
     return this.#sessions.values();
   }
@@ -59,26 +82,28 @@ export class SessionStore {
     return this.engine.info.capacity;
   }
 
-  /** Calls that wait for their session. */
+  /** What is kept of all sessions, in memory or not; absent where nothing is. */
+  get stateSizes(): (() => Promise<StateSizes>) | undefined {
+    const state = this.options.parking?.state;
+    return state && (() => state.sizes());
+  }
+
+  /** Calls that wait for their session, or for a place. */
   get queueDepth(): number {
-    let depth = 0;
+    let depth = this.#waiting.length;
     for (const session of this.#sessions.values()) depth += session.waitingCalls;
     return depth;
   }
 
   /** Opens a session. @throws SessionError resource-exhausted when all are busy. */
-  async create(eosTokenIds: Iterable<number>, label: string): Promise<Session> {
-    this.#makeRoom();
-    this.#opening++;
-    try {
+  create(eosTokenIds: Iterable<number>, label: string): Promise<Session> {
+    return this.#inNewPlace(async () => {
+      const id = this.options.newId();
+      const start = { id, label, eosTokenIds: [...new Set(eosTokenIds)] };
+      const record = await this.#parking?.begin(start);
       const sequence = await this.#onPlaces(() => this.engine.create());
-      const session = new Session(this.options.newId(), label, sequence, new Set(eosTokenIds), this.#host);
-      this.#sessions.set(session.id, session);
-      this.options.events.created(session);
-      return session;
-    } finally {
-      this.#opening--;
-    }
+      return this.#opened({ ...start, sequence, ...(record && { record }) });
+    });
   }
 
   append(id: string, tokenIds: Uint32Array, signal?: AbortSignal): Promise<number> {
@@ -86,45 +111,152 @@ export class SessionStore {
   }
 
   async *generate(id: string, options: GenerateOptions): AsyncGenerator<GenerationEvent, void> {
-    const session = this.#find(id);
-    try {
-      yield* session.generate(options);
-    } catch (error) {
-      await this.#failed(session, error, options.signal);
-      throw error;
+    for (;;) {
+      const session = this.#present(id) ?? (await this.#brought(id));
+      try {
+        return yield* session.generate(options);
+      } catch (error) {
+        if (error instanceof SessionLeft) continue;
+        await this.#failed(session, error, options.signal);
+        throw error;
+      }
     }
   }
 
-  info(id: string, signal?: AbortSignal): Promise<SessionInfo> {
-    return this.#call(id, signal, (session) => session.info(signal));
+  /** A session that is not in memory stays where it is. */
+  async info(id: string, signal?: AbortSignal): Promise<SessionInfo> {
+    const stored = this.#present(id) === undefined ? await this.#away(id) : undefined;
+    if (stored !== undefined && this.#parking) return this.#parking.info(stored);
+    return await this.#call(id, signal, (session) => session.info(signal));
+  }
+
+  /**
+   * A new session with the first `at` tokens of another one; absent: all of them.
+   * @throws SessionError invalid-argument when there are fewer; failed-precondition when they are gone
+   */
+  async fork(id: string, at?: number, signal?: AbortSignal): Promise<string> {
+    const stored = this.#present(id) === undefined ? await this.#away(id) : undefined;
+    if (stored !== undefined) return await this.#forkAway(stored, at ?? stored.tokens);
+    return await this.#call(id, signal, (session) =>
+      session.history((history) => this.#fork(session, history, at), signal),
+    );
   }
 
   /** Answers with the final length of the history, when its place is free. */
   async close(id: string, signal?: AbortSignal): Promise<number> {
-    const session = this.#find(id);
-    const historyTokens = await session.close(signal);
-    await this.#end(session, "closed");
-    return historyTokens;
+    const stored = this.#present(id) === undefined ? await this.#away(id) : undefined;
+    if (stored !== undefined) {
+      await this.#leave(id, () => this.#parking?.remove(id));
+      return stored.tokens;
+    }
+    return await this.#call(id, signal, async (session) => {
+      const historyTokens = await session.close(signal);
+      await this.#end(session, "closed");
+      return historyTokens;
+    });
   }
 
   /** Evicts the sessions that have been idle longer than the TTL. */
   async evictIdle(): Promise<void> {
     const expired = [...this.#sessions.values()].filter((session) => this.#expired(session));
     await Promise.all(expired.map((session) => this.#evict(session, "idle")));
+    for (const id of (await this.#parking?.expired()) ?? []) {
+      // One in memory counts its own idle time.
+      if (this.#sessions.has(id) || this.#arriving.has(id)) continue;
+      await this.#leave(id, () => this.#parking?.remove(id));
+    }
   }
 
-  /** Ends all sessions, and frees their places. */
+  /** Ends all sessions, and frees their places; with a place to park them, they are parked. */
   async endAll(): Promise<void> {
-    await Promise.all([...this.#sessions.values()].map((session) => this.#end(session, "shutdown")));
+    this.#ending = true;
+    for (const wake of this.#waiting.splice(0)) wake();
+    const parking = this.#parking;
+    for (const session of [...this.#sessions.values()]) {
+      if (parking === undefined) await this.#end(session, "shutdown");
+      else await this.#park(session, parking);
+    }
+    await parking?.settled();
   }
 
-  #find(id: string): Session {
+  /** The session, when it is in memory. */
+  #present(id: string): Session | undefined {
     const session = this.#sessions.get(id);
-    if (session === undefined) throw sessionNotFound(id);
-    if (this.#expired(session)) {
+    if (session === undefined && this.#parking === undefined) throw sessionNotFound(id);
+    if (session !== undefined && this.#expired(session)) {
       void this.#evict(session, "idle");
       throw sessionNotFound(id);
     }
+    return session;
+  }
+
+  /** What is stored of a session that is not in memory, nor on its way there. @throws SessionError not-found */
+  async #away(id: string): Promise<StoredSession | undefined> {
+    await this.#leaving.get(id);
+    if (this.#arriving.has(id)) return undefined;
+    const stored = await this.#parking?.find(id);
+    if (this.#sessions.has(id) || this.#arriving.has(id)) return undefined;
+    if (stored === undefined) throw sessionNotFound(id);
+    return stored;
+  }
+
+  /** Brings the session back into memory. All calls that ask for it at the same time get the same one. */
+  #brought(id: string): Promise<Session> {
+    const arriving =
+      this.#arriving.get(id) ??
+      this.#restored(id).finally(() => {
+        this.#arriving.delete(id);
+      });
+    this.#arriving.set(id, arriving);
+    return arriving;
+  }
+
+  async #restored(id: string): Promise<Session> {
+    await this.#leaving.get(id);
+    if ((await this.#parking?.find(id)) === undefined) throw sessionNotFound(id);
+    return await this.#inNewPlace(async () => {
+      const start = await this.#parking?.restore(id, (work) => this.#onPlaces(work));
+      if (start === undefined) throw sessionNotFound(id);
+      return this.#add({ ...start, expected: true });
+    });
+  }
+
+  async #fork(source: Session, history: SessionHistory, at = history.tokens): Promise<string> {
+    if (at > history.tokens) throw beyondEnd(at, history.tokens);
+    if (this.#parking === undefined && at < history.tokens) {
+      const words = `the history's first ${at} of ${history.tokens} tokens are only kept by a server with --state`;
+      throw new SessionError("failed-precondition", `${words}: fork at its end`);
+    }
+    const { label, eosTokenIds } = source;
+    const fork = { id: this.options.newId(), label, eosTokenIds };
+    const record = await this.#parking?.fork(source.id, at, fork);
+    // Where it would have to wait for a place, its first call can as well.
+    if (record !== undefined && (at < history.tokens || !this.#canMakeRoom())) return fork.id;
+    const { id } = await this.#inNewPlace(async () => {
+      const sequence = await this.#onPlaces(() => this.engine.fork(source.sequence));
+      return this.#opened({ ...fork, history, sequence, ...(record && { record }) });
+    });
+    return id;
+  }
+
+  async #forkAway(source: StoredSession, at: number): Promise<string> {
+    if (at > source.tokens) throw beyondEnd(at, source.tokens);
+    const { label, eosTokenIds } = source;
+    const id = this.options.newId();
+    await this.#parking?.fork(source.id, at, { id, label, eosTokenIds });
+    return id;
+  }
+
+  #opened(start: SessionStart): Session {
+    const session = this.#add(start);
+    this.options.events.created(session);
+    this.#placeMayBeFree();
+    return session;
+  }
+
+  #add(start: SessionStart): Session {
+    const session = new Session(start, this.#host);
+    this.#sessions.set(session.id, session);
     return session;
   }
 
@@ -137,15 +269,64 @@ export class SessionStore {
     return this.options.now() - session.activeAtS;
   }
 
-  #makeRoom(): void {
-    if (this.#sessions.size + this.#opening < this.capacity) return;
+  /** Does `open` with a place that nobody else takes. */
+  async #inNewPlace<T>(open: () => Promise<T>): Promise<T> {
+    await this.#takePlace();
+    try {
+      return await open();
+    } catch (error) {
+      this.#placeMayBeFree();
+      throw error;
+    } finally {
+      this.#opening--;
+    }
+  }
+
+  /** Where sessions can be parked, waits for one that is idle. @throws SessionError resource-exhausted */
+  async #takePlace(): Promise<void> {
+    while (!this.#hasRoom()) {
+      const oldest = this.#leastRecentlyActive();
+      if (this.#parking === undefined) this.#evictOrRefuse(oldest);
+      else if (oldest === undefined) await this.#placeOfOther();
+      else void this.#park(oldest, this.#parking);
+    }
+    this.#opening++;
+  }
+
+  #hasRoom(): boolean {
+    return this.#sessions.size + this.#opening < this.capacity;
+  }
+
+  #canMakeRoom(): boolean {
+    return this.#hasRoom() || this.#leastRecentlyActive() !== undefined;
+  }
+
+  #leastRecentlyActive(): Session | undefined {
     let oldest: Session | undefined;
     for (const session of this.#sessions.values()) {
       if (session.idle && (oldest === undefined || session.activeAtS < oldest.activeAtS)) oldest = session;
     }
-    const waitS = oldest === undefined ? undefined : this.options.evictAfterS - this.#idleS(oldest);
+    return oldest;
+  }
+
+  #evictOrRefuse(oldest: Session | undefined): void {
+    const waitS = oldest && this.options.evictAfterS - this.#idleS(oldest);
     if (oldest === undefined || waitS === undefined || waitS > 0) throw noRoom(this.capacity, waitS);
     void this.#evict(oldest, "capacity");
+  }
+
+  async #placeOfOther(): Promise<void> {
+    const busy = `all ${this.capacity} sessions in memory have a call in flight`;
+    const waiting = this.#waiting.length;
+    if (this.#ending || waiting >= this.capacity * this.options.maxWaitingCalls) {
+      const why = this.#ending ? "the server is shutting down" : `${waiting} others wait for a place; try again later`;
+      throw new SessionError("resource-exhausted", `${busy}, and ${why}`);
+    }
+    await new Promise<void>((resolve) => this.#waiting.push(resolve));
+  }
+
+  #placeMayBeFree(): void {
+    this.#waiting.shift()?.();
   }
 
   #evict(session: Session, reason: EvictionReason): Promise<void> {
@@ -153,13 +334,49 @@ export class SessionStore {
     return this.#end(session, "evicted");
   }
 
-  async #call<T>(id: string, signal: AbortSignal | undefined, call: (session: Session) => Promise<T>): Promise<T> {
-    const session = this.#find(id);
+  /** Takes an idle session out of memory; its next call waits until it has left. */
+  #park(session: Session, parking: Parking): Promise<void> {
+    this.#sessions.delete(session.id);
+    const left = session.leave();
+    const parked = this.#onPlaces(async () => {
+      await left;
+      return await parking.park(session);
+    });
+    return this.#leave(session.id, async () => {
+      const { written } = await parked;
+      this.#placeMayBeFree();
+      await written;
+    });
+  }
+
+  /** While `work` goes on, calls that come for the session wait. */
+  async #leave(id: string, work: () => Promise<unknown> | undefined): Promise<void> {
+    const before = this.#leaving.get(id);
+    const leaving = (async () => {
+      await before;
+      await work();
+    })().catch((error: unknown) => {
+      // A crashed engine took its sequences with it; what is in the state is there.
+      if (!(error instanceof EngineCrashed)) throw error;
+    });
+    this.#leaving.set(id, leaving);
     try {
-      return await call(session);
-    } catch (error) {
-      await this.#failed(session, error, signal);
-      throw error;
+      await leaving;
+    } finally {
+      if (this.#leaving.get(id) === leaving) this.#leaving.delete(id);
+    }
+  }
+
+  async #call<T>(id: string, signal: AbortSignal | undefined, call: (session: Session) => Promise<T>): Promise<T> {
+    for (;;) {
+      const session = this.#present(id) ?? (await this.#brought(id));
+      try {
+        return await call(session);
+      } catch (error) {
+        if (error instanceof SessionLeft) continue;
+        await this.#failed(session, error, signal);
+        throw error;
+      }
     }
   }
 
@@ -167,26 +384,41 @@ export class SessionStore {
   async #failed(session: Session, error: unknown, signal: AbortSignal | undefined): Promise<void> {
     if (error instanceof InvariantViolated) {
       this.options.events.violated(session, error.violation);
-      await this.#end(session, "violated");
+      await this.#lose(session, "violated");
+    } else if (error instanceof NotRecorded) {
+      await this.#lose(session, "failed");
     } else if (!(error instanceof SessionError || error === signal?.reason)) {
-      await this.#end(session, "failed");
+      await this.#lose(session, "failed");
     }
+  }
+
+  /** The session's sequence is of no use any more: where its ids are kept, they bring it back. */
+  async #lose(session: Session, outcome: SessionOutcome): Promise<void> {
+    if (this.#parking === undefined) return await this.#end(session, outcome);
+    if (!this.#sessions.delete(session.id)) return;
+    this.#parking.dropped(session.id);
+    const left = session.leave();
+    const freed = this.#freed(session, left);
+    await this.#leave(session.id, () => freed);
   }
 
   async #end(session: Session, outcome: SessionOutcome): Promise<void> {
     session.end();
     if (!this.#sessions.delete(session.id)) return;
     this.options.events.ended(session, outcome);
-    await this.#onPlaces(() => this.#free(session.sequence));
+    const freed = this.#freed(session);
+    await this.#leave(session.id, async () => {
+      await freed;
+      await this.#parking?.remove(session.id);
+    });
   }
 
-  async #free(sequence: SequenceId): Promise<void> {
-    try {
+  async #freed({ sequence }: Session, left?: Promise<void>): Promise<void> {
+    await this.#onPlaces(async () => {
+      await left;
       await this.engine.free(sequence);
-    } catch (error) {
-      // A crashed engine took its sequences with it.
-      if (!(error instanceof EngineCrashed)) throw error;
-    }
+    });
+    this.#placeMayBeFree();
   }
 
   #onPlaces<T>(work: () => Promise<T>): Promise<T> {
@@ -203,4 +435,8 @@ function noRoom(capacity: number, waitS: number | undefined): SessionError {
       ? `all ${capacity} sessions have a call in flight; try again later`
       : `all ${capacity} sessions are in use; try again in ${Math.ceil(waitS)} s, when the least recently active one may be evicted`;
   return new SessionError("resource-exhausted", `${why}; or close one, or serve with a larger --capacity`);
+}
+
+function beyondEnd(at: number, tokens: number): SessionError {
+  return new SessionError("invalid-argument", `the history has ${tokens} tokens, so it can't be forked at ${at}`);
 }

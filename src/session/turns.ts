@@ -11,11 +11,23 @@ export class Turns {
   #closed: Error | undefined;
   readonly #waiting = new Set<Waiting>();
 
-  constructor(private readonly maxWaiting: number) {}
+  #expected: boolean;
 
-  /** No call runs and none waits. */
+  /**
+   * @param onIdle is told when no call runs or waits any more
+   * @param expected a call is on its way
+   */
+  constructor(
+    private readonly maxWaiting: number,
+    private readonly onIdle: () => void = () => {},
+    expected = false,
+  ) {
+    this.#expected = expected;
+  }
+
+  /** No call runs, none waits and none is expected. */
   get idle(): boolean {
-    return !this.#busy;
+    return !this.#busy && !this.#expected;
   }
 
   get waiting(): number {
@@ -41,6 +53,8 @@ export class Turns {
    *   aborts; the reason of `close`.
    */
   async begin(signal?: AbortSignal): Promise<Disposable> {
+    this.#expected = false;
+    if (signal?.aborted && !this.#busy) this.onIdle();
     signal?.throwIfAborted();
     if (this.#closed !== undefined) throw this.#closed;
     if (this.#busy) await this.#wait(signal);
@@ -86,7 +100,10 @@ export class Turns {
   /** Stays busy while it hands over, so that a newcomer cannot slip in between. */
   #next(): void {
     const [first] = this.#waiting;
-    if (first === undefined) this.#busy = false;
-    else first.start();
+    if (first !== undefined) first.start();
+    else {
+      this.#busy = false;
+      this.onIdle();
+    }
   }
 }

@@ -33,7 +33,7 @@ export class Generations {
 
   /** @returns bytes of both generations */
   async save(key: number, snapshot: Snapshot): Promise<number> {
-    const [older] = this.#byUse(await this.#read(key, []), snapshot.facts);
+    const [older] = this.#byUse(await this.#read(key), snapshot.facts);
     if (older === undefined) throw new Error("a session has two generations");
     await writeSnapshotFile(older.path, snapshot);
     return await this.bytes(key);
@@ -57,14 +57,14 @@ export class Generations {
    * ids that will take its place are others.
    */
   async dropBeyond(key: number, tokens: number): Promise<void> {
-    for (const { path, header } of await this.#read(key, [])) {
+    for (const { path, header } of await this.#read(key)) {
       if (header !== undefined && header.position > tokens) await setAsideFile(path);
     }
   }
 
   /** The position from which on all ids are needed: that of the older generation; 0 when there are not two of them. */
   async neededFrom(key: number, facts: Facts): Promise<number> {
-    const [older] = this.#byUse(await this.#read(key, []), facts);
+    const [older] = this.#byUse(await this.#read(key), facts);
     return older?.header !== undefined && differences(older.header.facts, facts).length === 0
       ? older.header.position
       : 0;
@@ -72,7 +72,7 @@ export class Generations {
 
   /** The newest one with at most `atMost` tokens, whatever its facts. */
   async newest(key: number, atMost: number): Promise<SharedSnapshot | undefined> {
-    const usable = (await this.#read(key, [])).flatMap(({ path, header }) =>
+    const usable = (await this.#read(key)).flatMap(({ path, header }) =>
       header !== undefined && header.position <= atMost ? [{ path, position: header.position }] : [],
     );
     return usable.sort((a, b) => b.position - a.position)[0];
@@ -112,7 +112,7 @@ export class Generations {
     return [join(this.folder, `${key}.a`), join(this.folder, `${key}.b`)];
   }
 
-  async #read(key: number, setAside: string[]): Promise<Generation[]> {
+  async #read(key: number, setAside?: string[]): Promise<Generation[]> {
     return await Promise.all(
       this.#paths(key).map(async (path) => ({
         path,
@@ -128,7 +128,7 @@ export class Generations {
     return generations.sort((a, b) => use(a) - use(b));
   }
 
-  async #orSetAside<T>(path: string, setAside: string[], read: () => Promise<T>): Promise<T | undefined> {
+  async #orSetAside<T>(path: string, setAside: string[] | undefined, read: () => Promise<T>): Promise<T | undefined> {
     try {
       return await read();
     } catch (error) {
@@ -136,6 +136,7 @@ export class Generations {
       // Memory, permission, a failing device: says nothing about what is in the file.
       const known = stateErrorOf(this.folder, error);
       if (known instanceof StateError || (error instanceof Error && "code" in error)) throw known;
+      if (setAside === undefined) return undefined;
       if (!this.options.readOnly) await setAsideFile(path);
       setAside.push(`${path} was damaged (${error instanceof Error ? error.message : error})`);
       return undefined;

@@ -32,10 +32,13 @@ function recording(real: CpuBackend): Backend<CpuSequence> {
     if (batch.some(({ sequence }) => sequence === broken)) return Promise.reject(new Error("out of memory"));
     return real.run(batch, wanted);
   };
-  return { ...verbsOf(real), geometry: real.geometry, vocabSize: real.vocabSize, capacity: real.capacity, run };
+  const { geometry, facts, vocabSize, capacity } = real;
+  return { ...verbsOf(real), geometry, facts, vocabSize, capacity, run };
 }
 
-function verbsOf(real: CpuBackend): Omit<Backend<CpuSequence>, "geometry" | "vocabSize" | "capacity" | "run"> {
+function verbsOf(
+  real: CpuBackend,
+): Omit<Backend<CpuSequence>, "geometry" | "facts" | "vocabSize" | "capacity" | "run"> {
   return {
     create: () => real.create(),
     free: (sequence) => real.free(sequence),

@@ -7,6 +7,7 @@ import { openEngine } from "../../src/engine/open.ts";
 import { createLog, type Log } from "../../src/host/log.ts";
 import { defaultEngineOptions, type ServerOptions } from "../../src/host/options.ts";
 import { type RunningServer, startServer } from "../../src/serve/server.ts";
+import type { StateStore } from "../../src/state/store.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "kakeya-test-server-"));
 process.env.KAKEYA_CACHE_DIR ??= join(folder, "cache");
@@ -32,13 +33,19 @@ export interface Serving extends AsyncDisposable {
 
 /** A real server on a free port, with a real engine: its own, or one that outlives it. */
 export async function serving(
-  options: Partial<ServerOptions> & { engine?: Engine; capacity?: number } = {},
+  options: Partial<ServerOptions> & { engine?: Engine; capacity?: number; state?: StateStore } = {},
 ): Promise<Serving> {
-  const { engine: lent, capacity, ...serverOptions } = options;
+  const { engine: lent, capacity, state, ...serverOptions } = options;
   const engine = lent ?? (await testEngine(capacity === undefined ? {} : { capacity }));
   const logged: string[] = [];
   const server = await startServer(
-    { engine, version: "0.0.0-test", commit: "c0ffee", log: collectingLog(logged) },
+    {
+      engine,
+      version: "0.0.0-test",
+      commit: "c0ffee",
+      log: collectingLog(logged),
+      ...(state && { state: { store: state, rebuild: false } }),
+    },
     // Tests leave their sessions behind for the next one to evict.
     { bind: "127.0.0.1:0", shutdownGraceS: 0, evictAfterS: 0, ...serverOptions },
   );

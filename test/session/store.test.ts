@@ -38,6 +38,7 @@ function storeOf({ on = engine, ...options }: Partial<StoreOptions> & { on?: Eng
       evicted: (session, reason) => told.push(`${session.label} evicted: ${reason}`),
       violated: (session, { invariant }) => told.push(`${session.label} violated: ${invariant}`),
       ended: (session, outcome) => told.push(`${session.label} ended: ${outcome}`),
+      ...neverParked,
     },
     ...options,
   });
@@ -47,6 +48,11 @@ function storeOf({ on = engine, ...options }: Partial<StoreOptions> & { on?: Eng
 function storeWith(broken: Partial<Engine>): SessionStore {
   return storeOf({ on: Object.assign(Object.create(engine) as Engine, broken) });
 }
+
+const unexpected = () => {
+  throw new Error("without a state folder nothing is parked");
+};
+const neverParked = { parked: unexpected, restored: unexpected, warned: unexpected };
 
 const ids = (length: number) => new Uint32Array(length).fill(7);
 

@@ -93,6 +93,19 @@ export interface CloseSessionResponse {
   finalHistoryLength: bigint;
 }
 
+export interface ForkSessionRequest {
+  sessionId: string;
+  /**
+   * Tokens of the history that the new session begins with. Absent: all. Fewer than all only on a server that keeps
+   * the ids (serve --state).
+   */
+  at?: bigint | undefined;
+}
+
+export interface ForkSessionResponse {
+  sessionId: string;
+}
+
 export interface GetSessionInfoRequest {
   sessionId: string;
 }
@@ -112,10 +125,17 @@ export interface GetSessionInfoResponse {
   idleSeconds: number;
   /** Bytes the session's cache allocates, the same at any length. */
   kvSlabBytes: bigint;
-  /** Every token the engine ever ran for this session, so that the cost of a turn can be counted. */
+  /**
+   * Every token the engine ever ran for this session's own calls, so that the cost of a turn can be counted. A fork
+   * begins with its source's.
+   */
   computedTokenTotal: bigint;
   /** Every id Generate ever emitted in this session. */
   generatedTokenTotal: bigint;
+  /** Tokens that were computed again to bring the session back into memory; not part of computed_token_total. */
+  replayedTokenTotal: bigint;
+  /** The session is not in memory and its next call brings it back. Its kv bytes are then 0. */
+  parked: boolean;
 }
 
 export interface GetRuntimeInfoRequest {
@@ -909,6 +929,131 @@ export const CloseSessionResponse: MessageFns<CloseSessionResponse> = {
   },
 };
 
+function createBaseForkSessionRequest(): ForkSessionRequest {
+  return { sessionId: "", at: undefined };
+}
+
+export const ForkSessionRequest: MessageFns<ForkSessionRequest> = {
+  encode(message: ForkSessionRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.sessionId !== "") {
+      writer.uint32(10).string(message.sessionId);
+    }
+    if (message.at !== undefined) {
+      if (BigInt.asUintN(64, message.at) !== message.at) {
+        throw new globalThis.Error("value provided for field message.at of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.at);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ForkSessionRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseForkSessionRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.sessionId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.at = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ForkSessionRequest>): ForkSessionRequest {
+    return ForkSessionRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ForkSessionRequest>): ForkSessionRequest {
+    const message = createBaseForkSessionRequest();
+    message.sessionId = object.sessionId ?? "";
+    message.at = (object.at !== undefined && object.at !== null) ? BigInt(object.at) : undefined;
+    return message;
+  },
+};
+
+function createBaseForkSessionResponse(): ForkSessionResponse {
+  return { sessionId: "" };
+}
+
+export const ForkSessionResponse: MessageFns<ForkSessionResponse> = {
+  encode(message: ForkSessionResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.sessionId !== "") {
+      writer.uint32(10).string(message.sessionId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ForkSessionResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseForkSessionResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.sessionId = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ForkSessionResponse>): ForkSessionResponse {
+    return ForkSessionResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ForkSessionResponse>): ForkSessionResponse {
+    const message = createBaseForkSessionResponse();
+    message.sessionId = object.sessionId ?? "";
+    return message;
+  },
+};
+
 function createBaseGetSessionInfoRequest(): GetSessionInfoRequest {
   return { sessionId: "" };
 }
@@ -974,6 +1119,8 @@ function createBaseGetSessionInfoResponse(): GetSessionInfoResponse {
     kvSlabBytes: 0n,
     computedTokenTotal: 0n,
     generatedTokenTotal: 0n,
+    replayedTokenTotal: 0n,
+    parked: false,
   };
 }
 
@@ -1027,6 +1174,15 @@ export const GetSessionInfoResponse: MessageFns<GetSessionInfoResponse> = {
         throw new globalThis.Error("value provided for field message.generatedTokenTotal of type uint64 too large");
       }
       writer.uint32(64).uint64(message.generatedTokenTotal);
+    }
+    if (message.replayedTokenTotal !== 0n) {
+      if (BigInt.asUintN(64, message.replayedTokenTotal) !== message.replayedTokenTotal) {
+        throw new globalThis.Error("value provided for field message.replayedTokenTotal of type uint64 too large");
+      }
+      writer.uint32(88).uint64(message.replayedTokenTotal);
+    }
+    if (message.parked !== false) {
+      writer.uint32(96).bool(message.parked);
     }
     return writer;
   },
@@ -1108,6 +1264,22 @@ export const GetSessionInfoResponse: MessageFns<GetSessionInfoResponse> = {
             message.generatedTokenTotal = reader.uint64() as bigint;
             continue;
           }
+          case 11: {
+            if (tag !== 88) {
+              break;
+            }
+
+            message.replayedTokenTotal = reader.uint64() as bigint;
+            continue;
+          }
+          case 12: {
+            if (tag !== 96) {
+              break;
+            }
+
+            message.parked = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1149,6 +1321,10 @@ export const GetSessionInfoResponse: MessageFns<GetSessionInfoResponse> = {
     message.generatedTokenTotal = (object.generatedTokenTotal !== undefined && object.generatedTokenTotal !== null)
       ? BigInt(object.generatedTokenTotal)
       : 0n;
+    message.replayedTokenTotal = (object.replayedTokenTotal !== undefined && object.replayedTokenTotal !== null)
+      ? BigInt(object.replayedTokenTotal)
+      : 0n;
+    message.parked = object.parked ?? false;
     return message;
   },
 };
@@ -1514,7 +1690,10 @@ export const GetRuntimeInfoResponse: MessageFns<GetRuntimeInfoResponse> = {
  *   NOT_FOUND            the session is unknown, closed or evicted; it is never recreated silently
  *   INVALID_ARGUMENT     a token id outside the vocabulary, max_tokens 0, a bad sampling value, Generate
  *                        on a session without history
- *   FAILED_PRECONDITION  a cache invariant was violated; the session is gone
+ *   FAILED_PRECONDITION  a cache invariant was violated, and without serve --state the session is gone; or the
+ *                        session was computed with another model, geometry or device (serve --rebuild); or a
+ *                        fork begins before the end of a history whose ids are not kept
+ *   DATA_LOSS            what the disk gives back of the session is damaged
  *   RESOURCE_EXHAUSTED   every session of a full server is busy, a message or an append is too large, a
  *                        session's queue of waiting calls is full
  *   UNAUTHENTICATED      the server wants a bearer token and this call has none, or a wrong one
@@ -1527,7 +1706,7 @@ export const RuntimeServiceDefinition = {
   methods: {
     /**
      * Opens a session with an empty history. At capacity, the least recently active session that has no call
-     * in flight makes room and is gone.
+     * in flight makes room: it is gone, or with serve --state parked until its next call.
      */
     createSession: {
       name: "CreateSession",
@@ -1563,6 +1742,18 @@ export const RuntimeServiceDefinition = {
       responseStream: true,
       options: {},
     },
+    /**
+     * A new session with the same history, or its first `at` tokens, which then goes its own way. The copy costs no
+     * computing; at an earlier position it costs what came after the newest snapshot before it.
+     */
+    forkSession: {
+      name: "ForkSession",
+      requestType: ForkSessionRequest as typeof ForkSessionRequest,
+      requestStream: false,
+      responseType: ForkSessionResponse as typeof ForkSessionResponse,
+      responseStream: false,
+      options: {},
+    },
     /** Ends a session and frees its cache, after the calls that arrived before. */
     closeSession: {
       name: "CloseSession",
@@ -1596,7 +1787,7 @@ export const RuntimeServiceDefinition = {
 export interface RuntimeServiceImplementation<CallContextExt = {}> {
   /**
    * Opens a session with an empty history. At capacity, the least recently active session that has no call
-   * in flight makes room and is gone.
+   * in flight makes room: it is gone, or with serve --state parked until its next call.
    */
   createSession(
     request: CreateSessionRequest,
@@ -1620,6 +1811,14 @@ export interface RuntimeServiceImplementation<CallContextExt = {}> {
     request: GenerateRequest,
     context: CallContext & CallContextExt,
   ): ServerStreamingMethodResult<DeepPartial<GenerateResponse>>;
+  /**
+   * A new session with the same history, or its first `at` tokens, which then goes its own way. The copy costs no
+   * computing; at an earlier position it costs what came after the newest snapshot before it.
+   */
+  forkSession(
+    request: ForkSessionRequest,
+    context: CallContext & CallContextExt,
+  ): Promise<DeepPartial<ForkSessionResponse>>;
   /** Ends a session and frees its cache, after the calls that arrived before. */
   closeSession(
     request: CloseSessionRequest,
@@ -1640,7 +1839,7 @@ export interface RuntimeServiceImplementation<CallContextExt = {}> {
 export interface RuntimeServiceClient<CallOptionsExt = {}> {
   /**
    * Opens a session with an empty history. At capacity, the least recently active session that has no call
-   * in flight makes room and is gone.
+   * in flight makes room: it is gone, or with serve --state parked until its next call.
    */
   createSession(
     request: DeepPartial<CreateSessionRequest>,
@@ -1664,6 +1863,14 @@ export interface RuntimeServiceClient<CallOptionsExt = {}> {
     request: DeepPartial<GenerateRequest>,
     options?: CallOptions & CallOptionsExt,
   ): AsyncIterable<GenerateResponse>;
+  /**
+   * A new session with the same history, or its first `at` tokens, which then goes its own way. The copy costs no
+   * computing; at an earlier position it costs what came after the newest snapshot before it.
+   */
+  forkSession(
+    request: DeepPartial<ForkSessionRequest>,
+    options?: CallOptions & CallOptionsExt,
+  ): Promise<ForkSessionResponse>;
   /** Ends a session and frees its cache, after the calls that arrived before. */
   closeSession(
     request: DeepPartial<CloseSessionRequest>,

@@ -1,0 +1,286 @@
+import type { Engine, SequenceId } from "../engine/engine.ts";
+import { StateError } from "../state/errors.ts";
+import { differences, type Facts } from "../state/facts.ts";
+import type { Lease, Snapshot, StateStore, StoredSession } from "../state/store.ts";
+import { SessionError } from "./errors.ts";
+import { JournalWriter } from "./journal-writer.ts";
+import type { Session, SessionHistory, SessionInfo, SessionRecord, SessionStart } from "./session.ts";
+import { savedOf, sessionFacts, snapshotOf } from "./snapshots.ts";
+
+/** What parking tells of itself, for metrics and logs. */
+export interface ParkingEvents {
+  parked(session: Session): void;
+  restored(session: StoredSession, restored: { durationS: number; replayedTokens: number }): void;
+  /** Something that costs no ids: a snapshot that is damaged, or could not be written. */
+  warned(words: string): void;
+}
+
+export interface ParkingOptions {
+  state: StateStore;
+  /** Compute sessions again that another model, geometry or kind of device has computed. */
+  rebuild: boolean;
+  /** Idle time after which a session is removed, in seconds; 0: never. */
+  ttlS: number;
+  /** Monotonic clock, in seconds. */
+  now: () => number;
+  /** Wall clock, in milliseconds. */
+  nowMs: () => number;
+  events: ParkingEvents;
+}
+
+/** A snapshot is due when computing again what came after the last one would take this long, in seconds, */
+const replayS = 2;
+/** but not after fewer tokens. */
+const leastTokens = 256;
+/** Fewer tokens at once don't tell how fast a replay is. */
+const measuredTokens = 32;
+/** Ids that are read at once to be computed again. */
+const replayedAtOnce = 65_536;
+
+/** Sessions on their way between memory and the state that outlives the process. */
+export class Parking {
+  readonly #journal: JournalWriter;
+  /** Where the newest snapshot of each session in memory is. */
+  readonly #snapshotAt = new Map<string, number>();
+  /** One snapshot is written at a time, so that no more than one waits for the disk in memory. */
+  #writing: Promise<void> = Promise.resolve();
+  /** Sessions of which a snapshot is being taken because it was due. */
+  readonly #taking = new Set<string>();
+  /** Tokens after which a snapshot is due. */
+  #dueTokens = leastTokens;
+
+  constructor(
+    private readonly engine: Engine,
+    private readonly options: ParkingOptions,
+  ) {
+    this.#journal = new JournalWriter(options.state);
+  }
+
+  /** Writes a new session down; answers with where its ids go. */
+  async begin(session: { id: string; label: string; eosTokenIds: readonly number[] }): Promise<SessionRecord> {
+    return this.#record(await this.#stated(() => this.#state.create({ ...session, facts: this.#facts })));
+  }
+
+  /** A new session with the first `at` ids of another one. */
+  async fork(
+    from: string,
+    at: number,
+    session: { id: string; label: string; eosTokenIds: readonly number[] },
+  ): Promise<SessionRecord> {
+    return this.#record(await this.#stated(() => this.#state.fork(from, at, session)));
+  }
+
+  /** The session that is not in memory; undefined when there is none, or it has been idle for too long. */
+  async find(id: string): Promise<StoredSession | undefined> {
+    const session = await this.#stated(() => this.#state.find(id));
+    const { ttlS } = this.options;
+    return session !== undefined && ttlS > 0 && this.#idleS(session) > ttlS ? undefined : session;
+  }
+
+  info(session: StoredSession): SessionInfo {
+    return {
+      parked: true,
+      historyTokens: session.tokens,
+      liveBytes: 0,
+      slabBytes: 0,
+      computedTokens: session.tokens,
+      generatedTokens: session.generated,
+      replayedTokens: session.replayed,
+      idleS: this.#idleS(session),
+    };
+  }
+
+  /**
+   * Makes the session's sequence anew: the newest good snapshot, and what came after it computed again.
+   * @param inPlace does its work when there is a place for the sequence
+   */
+  async restore(
+    id: string,
+    inPlace: (work: () => Promise<SequenceId>) => Promise<SequenceId>,
+  ): Promise<SessionStart | undefined> {
+    const startedAtS = this.options.now();
+    const taken = await this.#stated(() => this.#state.acquire(id));
+    if (taken === undefined) return undefined;
+    const { lease, session } = taken;
+    const isForeign = this.#requireUsable(session);
+    const snapshot = await this.#stated(() => this.#newestSnapshot(session));
+    const from = snapshot?.position ?? 0;
+    if (from < session.keptFrom) throw lost(session);
+    const sequence = await inPlace(() => (snapshot === undefined ? this.engine.create() : this.#load(snapshot)));
+    try {
+      await this.#stated(() => this.#replay(sequence, session, from));
+      const state = await this.engine.state(sequence);
+      const replayedTokens = session.tokens - from;
+      await this.#stated(() => this.#state.restored(lease, replayedTokens, isForeign ? this.#facts : undefined));
+      this.#snapshotAt.set(id, from);
+      this.options.events.restored(session, { durationS: this.options.now() - startedAtS, replayedTokens });
+      const history: SessionHistory = {
+        tokens: session.tokens,
+        generatedTokens: session.generated,
+        replayedTokens: session.replayed + replayedTokens,
+        state,
+      };
+      const { label, eosTokenIds } = session;
+      return { id, label, sequence, eosTokenIds, record: this.#record(lease), history };
+    } catch (error) {
+      await this.engine.free(sequence).catch(() => {});
+      throw error;
+    }
+  }
+
+  /**
+   * Takes a session out of memory, which has left its store already. Resolves when its place is free, to when its
+   * snapshot is on the disk.
+   */
+  async park(session: Session): Promise<{ written: Promise<void> }> {
+    await this.#journal.flushed();
+    await this.#writing;
+    if (this.#snapshotAt.get(session.id) !== session.historyTokens) {
+      await this.#save(session).catch((error: unknown) => this.#notWritten(error));
+    }
+    await this.engine.free(session.sequence);
+    this.#snapshotAt.delete(session.id);
+    this.options.events.parked(session);
+    return { written: this.#writing };
+  }
+
+  /** The session has left memory without a snapshot. */
+  dropped(id: string): void {
+    this.#snapshotAt.delete(id);
+  }
+
+  /** Removes a session with all that is kept of it. */
+  async remove(id: string): Promise<void> {
+    this.#snapshotAt.delete(id);
+    await this.#stated(() => this.#state.remove(id));
+  }
+
+  /** Ids of sessions that have been idle for too long, in memory or not. */
+  async expired(): Promise<string[]> {
+    const { ttlS } = this.options;
+    return ttlS === 0 ? [] : await this.#state.inactiveSince(this.options.nowMs() - ttlS * 1000);
+  }
+
+  /** Resolves when the last snapshot is on the disk. */
+  async settled(): Promise<void> {
+    await this.#writing;
+  }
+
+  get #state(): StateStore {
+    return this.options.state;
+  }
+
+  get #facts(): Facts {
+    return sessionFacts(this.engine.info.facts);
+  }
+
+  #idleS({ activeMs }: StoredSession): number {
+    return Math.max(0, this.options.nowMs() - activeMs) / 1000;
+  }
+
+  #record(lease: Lease): SessionRecord {
+    return {
+      lease,
+      write: (entry) => this.#journal.write(entry),
+      written: (session) => void this.#snapshotIfDue(session),
+      measured: (tokens, durationS) => {
+        if (tokens >= measuredTokens) this.#dueTokens = Math.max(leastTokens, (tokens / durationS) * replayS);
+      },
+    };
+  }
+
+  /**
+   * Whether the session has to be computed again from its first id.
+   * @throws SessionError when it can't be, or nobody said that it may
+   */
+  #requireUsable(session: StoredSession): boolean {
+    const changed = differences(session.facts, this.#facts);
+    if (changed.length === 0) return false;
+    const words = `the session's ${session.tokens} tokens were computed with something else: ${changed.join("; ")}`;
+    if (!this.options.rebuild) {
+      throw new SessionError(
+        "failed-precondition",
+        `${words}. Serve it as it was, or with --rebuild, which computes all its tokens again`,
+      );
+    }
+    if (session.keptFrom > 0) {
+      const dropped = `its ids before position ${session.keptFrom} were dropped (--keep-ids), so it can't be rebuilt`;
+      throw new SessionError("failed-precondition", `${words}, and ${dropped}. Serve it as it was`);
+    }
+    return true;
+  }
+
+  async #newestSnapshot(session: StoredSession): Promise<Snapshot | undefined> {
+    const { facts } = this.engine.info;
+    const { snapshot, setAside } = await this.#state.loadSnapshot(session.id, { ...facts }, session.tokens);
+    for (const words of setAside) this.options.events.warned(words);
+    return snapshot;
+  }
+
+  async #load(snapshot: Snapshot): Promise<SequenceId> {
+    return await this.engine.load(savedOf(snapshot, this.engine.info.facts));
+  }
+
+  async #replay(sequence: SequenceId, session: StoredSession, from: number): Promise<void> {
+    for (let at = from; at < session.tokens; at += replayedAtOnce) {
+      const end = Math.min(at + replayedAtOnce, session.tokens);
+      await this.engine.append(sequence, await this.#state.ids(session.id, at, end));
+    }
+  }
+
+  async #snapshotIfDue(session: Session): Promise<void> {
+    const last = this.#snapshotAt.get(session.id) ?? 0;
+    if (session.historyTokens - last < this.#dueTokens || this.#taking.has(session.id)) return;
+    this.#taking.add(session.id);
+    try {
+      await this.#writing;
+      await this.#save(session);
+    } catch {
+      // It has left memory meanwhile, with a snapshot of its own.
+    } finally {
+      this.#taking.delete(session.id);
+    }
+  }
+
+  /** Resolves when the snapshot is taken, between two steps; `#writing` then says when it is on the disk. */
+  async #save(session: Session): Promise<void> {
+    const { id, lease } = session;
+    if (lease === undefined) return;
+    const snapshot = snapshotOf(await this.engine.save(session.sequence));
+    // Its ids were told before it was taken, and must be in the journal before it.
+    await this.#journal.flushed();
+    this.#snapshotAt.set(id, snapshot.position);
+    this.#writing = this.#state.saveSnapshot(lease, snapshot).catch((error: unknown) => this.#notWritten(error));
+  }
+
+  #notWritten(error: unknown): void {
+    const words = error instanceof Error ? error.message : String(error);
+    this.options.events.warned(`a snapshot was not written, so its session will take longer to restore: ${words}`);
+  }
+
+  /** Says what the state refuses in terms of what a caller can do about it. */
+  async #stated<T>(work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (error) {
+      if (!(error instanceof StateError)) throw error;
+      switch (error.kind) {
+        case "full":
+          throw new SessionError("resource-exhausted", error.message);
+        case "damaged":
+          throw new SessionError("data-loss", error.message);
+        case "dropped":
+          throw new SessionError("failed-precondition", error.message);
+        case "not-found":
+          throw new SessionError("not-found", error.message);
+        default:
+          throw error;
+      }
+    }
+  }
+}
+
+function lost(session: StoredSession): SessionError {
+  const words = `no snapshot of the session is whole, and its ids before position ${session.keptFrom} were dropped`;
+  return new SessionError("data-loss", `${words} (--keep-ids): restore the state folder from a backup`);
+}

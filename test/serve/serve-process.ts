@@ -1,0 +1,49 @@
+import { join } from "node:path";
+import { addressIn } from "../../src/host/ready.ts";
+
+/** The program, from source. */
+export const main = join(import.meta.dir, "../../src/main.ts");
+
+export interface Served extends AsyncDisposable {
+  address: string;
+  readyLine: string;
+  process: Bun.Subprocess<"pipe", "pipe", "pipe">;
+  /** Everything on stdout after the ready line, once the process has ended. */
+  restOfStdout(): Promise<string>;
+  stderr(): Promise<string>;
+}
+
+/** `kakeya serve` in a process of its own, on a free port, when it is ready. */
+export async function serve(...flags: string[]): Promise<Served> {
+  const process_ = Bun.spawn([process.execPath, main, "serve", "--bind", "127.0.0.1:0", ...flags], {
+    stdin: "pipe",
+    stdout: "pipe",
+    stderr: "pipe",
+  });
+  const stdout = process_.stdout.pipeThrough(new TextDecoderStream()).getReader();
+  const stderr = new Response(process_.stderr).text();
+  let text = "";
+  while (!text.includes("\n")) {
+    const { done, value } = await stdout.read();
+    if (done) throw new Error(`serve ended before it was ready: ${await stderr}`);
+    text += value;
+  }
+  const line = text.slice(0, text.indexOf("\n"));
+  const address = addressIn(line);
+  if (address === undefined) throw new Error(`no address in ${line}`);
+  return {
+    address,
+    readyLine: line,
+    process: process_,
+    async restOfStdout() {
+      let rest = text.slice(line.length + 1);
+      for (let chunk = await stdout.read(); !chunk.done; chunk = await stdout.read()) rest += chunk.value;
+      return rest;
+    },
+    stderr: () => stderr,
+    async [Symbol.asyncDispose]() {
+      process_.kill("SIGKILL");
+      await process_.exited;
+    },
+  };
+}
