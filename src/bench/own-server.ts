@@ -54,6 +54,12 @@ export class OwnServer implements AsyncDisposable {
     clearTimeout(force);
   }
 
+  /** Ends it as a crash does: nothing in it hears of it. */
+  async kill(): Promise<void> {
+    this.child.kill("SIGKILL");
+    await this.child.exited;
+  }
+
   [Symbol.asyncDispose](): Promise<void> {
     return this.stop();
   }

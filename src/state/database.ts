@@ -75,9 +75,11 @@ export function openDatabase(dir: string, sync: Sync): Database {
 /** The journal as it is, beside a server or without one; nothing is created or changed. */
 export function openDatabaseToRead(dir: string): Database {
   const path = join(dir, journalName);
-  const database = new Database(path, { readonly: true, strict: true });
+  // A read-only connection would leave files behind when it is the last one.
+  const database = new Database(path, { readwrite: true, strict: true });
   try {
     database.run("PRAGMA busy_timeout = 5000");
+    database.run("PRAGMA query_only = ON");
     checkVersion(database, path);
     return database;
   } catch (error) {

@@ -6,7 +6,7 @@ import { codeOf } from "../files/file-error.ts";
 import { StateError, stateErrorOf } from "./errors.ts";
 import { factsFrom } from "./facts.ts";
 import { snapshotFactsFrom } from "./snapshot-file.ts";
-import type { StateStore, StoredSession } from "./store.ts";
+import type { StateReader, StateStore, StoredSession } from "./store.ts";
 
 const kind: FileKind = { magic: "KKSESS\r\n", name: "session", version: 1 };
 
@@ -16,7 +16,11 @@ export function isSessionFile(head: string): boolean {
 }
 
 /** @throws StateError not-found, damaged, full, unusable */
-export async function exportSession(store: StateStore, id: string, path: string): Promise<StoredSession> {
+export async function exportSession(
+  store: Omit<StateReader, keyof AsyncDisposable>,
+  id: string,
+  path: string,
+): Promise<StoredSession> {
   const session = await store.find(id);
   if (session === undefined) throw new StateError("not-found", `there is no session "${id}"; see sessions list`);
   const ids = await store.ids(id, session.keptFrom, session.tokens);

@@ -18,6 +18,7 @@ import type {
   LoadedSnapshot,
   NewSession,
   Snapshot,
+  StateReader,
   StateSizes,
   StateStore,
   StoredSession,
@@ -75,7 +76,7 @@ export class SqliteStore implements StateStore {
    * Opens the folder to read it, beside a server or without one.
    * @throws StateError unusable, newer
    */
-  static async toRead(dir: string): Promise<SqliteStore> {
+  static async toRead(dir: string): Promise<StateReader> {
     requireStateFolder(dir);
     return SqliteStore.#beside(dir, openDatabaseToRead);
   }

@@ -76,6 +76,9 @@ export interface StateSizes {
   snapshotBytes: number;
 }
 
+/** What can be asked of a state that somebody else is writing. */
+export type StateReader = Pick<StateStore, "find" | "list" | "ids" | "loadSnapshot" | "sizes"> & AsyncDisposable;
+
 export interface StateStore {
   /** @throws StateError exists */
   create(session: NewSession): Promise<Lease>;

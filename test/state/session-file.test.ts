@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { readFileSync, statSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { StateError } from "../../src/state/errors.ts";
 import { exportSession, importSession } from "../../src/state/session-file.ts";
@@ -58,6 +58,17 @@ test("beside a server that runs on the folder, sessions are listed, exported and
   await importSession(writer, file, "b");
   expect((await server.acquire("b"))?.session.tokens).toBe(2500);
   expect((await server.loadSnapshot("b", facts, 2500)).snapshot?.position).toBe(2400);
+});
+
+test("reading a folder leaves it as it was", async () => {
+  using scratch = scratchDir();
+  await (await filled(scratch.path)).close();
+  const before = readdirSync(scratch.path);
+  {
+    await using reader = await SqliteStore.toRead(scratch.path);
+    expect(await reader.ids("a", 0, 2500)).toEqual(idsFrom(0, 2500));
+  }
+  expect(readdirSync(scratch.path)).toEqual(before);
 });
 
 test("a folder that holds no state can't be read", async () => {
