@@ -15,10 +15,6 @@ export class Places<T extends Occupant> {
     this.#at = new Array<T | undefined>(capacity).fill(undefined);
   }
 
-  get occupants(): T[] {
-    return this.#at.filter((one) => one !== undefined);
-  }
-
   /** Puts what `make` makes for the first free place there. @throws RangeError when none is free. */
   take(make: (place: number) => T): T {
     const place = this.#at.indexOf(undefined);
