@@ -70,6 +70,8 @@ export async function measureTurn(request: TurnRequest): Promise<{ turn: Measure
     stop_reason: reportedStopReason(stopReason),
     history_length: info.historyTokens,
     computed_token_total: info.computedTokens,
+    drafted_token_total: info.draftedTokens,
+    accepted_draft_total: info.acceptedDrafts,
     kv_live_bytes: info.kvLiveBytes,
     kv_slab_bytes: info.kvSlabBytes,
     server_rss_bytes: residentBytes,

@@ -21,6 +21,7 @@ export function worldOf(info: RuntimeInfo): WorldAtStart {
     block: info.block,
     kv_bytes_per_token: info.kvBytesPerToken,
     exact: info.exact,
+    draft_limit: info.draftLimit,
     vocab_size: info.vocabSize,
     cpu_model: processors[0]?.model.trim() ?? "unknown",
     cores: processors.length,

@@ -42,6 +42,10 @@ export interface RuntimeInfo {
   residentBytes: number;
   uptimeS: number;
   threads: number;
+  /** The server's steps run a multiple of so many rows: then its kernels give the same bits for any number. */
+  rowMultiple: number;
+  /** The most guesses that one step runs for one session; 0: none are made. */
+  draftLimit: number;
 }
 
 /** A connection of its own to one kakeya server; opens at the first call, and again after a failure. */

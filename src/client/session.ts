@@ -59,6 +59,9 @@ export interface SessionInfo {
   replayedTokens: number;
   /** The session is not in memory; its next call brings it back. */
   parked: boolean;
+  /** Guesses of the next ids that the server ran; computedTokens counts those that were right, no others. */
+  draftedTokens: number;
+  acceptedDrafts: number;
   inv1Violations: number;
   inv2Violations: number;
   /** Since the last append or generation ended, in seconds. */
@@ -134,6 +137,8 @@ export class Session {
       kvLiveBytes: Number(info.kvLiveBytes),
       kvSlabBytes: Number(info.kvSlabBytes),
       computedTokens: Number(info.computedTokenTotal),
+      draftedTokens: Number(info.draftedTokenTotal),
+      acceptedDrafts: Number(info.acceptedDraftTotal),
       generatedTokens: Number(info.generatedTokenTotal),
       replayedTokens: Number(info.replayedTokenTotal),
       parked: info.parked,

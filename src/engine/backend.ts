@@ -41,6 +41,10 @@ export interface Backend<S extends Sequence = Sequence> {
   /** An empty sequence. @throws RangeError when there is no room for another. */
   create(): S;
   free(sequence: S): void;
+  /** The most rows that one step may have. */
+  readonly mostRows: number;
+  /** How many rows a step of n sequences with `tokens` tokens each runs, with those that the row rule asks for. */
+  rowsOf(n: number, tokens: number): number;
   /** One step for several different sequences at once. */
   run(batch: readonly Run<S>[], wanted: Wanted): Promise<Ran>;
   /** Counts the sequence's rows anew from memory. */

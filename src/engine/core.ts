@@ -1,4 +1,5 @@
 import type { Backend, Sequence } from "./backend.ts";
+import { Drafter } from "./drafts/drafter.ts";
 import type {
   Engine,
   EngineInfo,
@@ -10,9 +11,10 @@ import type {
   Step,
 } from "./engine.ts";
 import { Scheduler } from "./scheduler.ts";
+import { type Guesser, Speculation } from "./speculation.ts";
 
 /** The engine inside its worker: names the sequences, and checks what is asked of them. */
-export class EngineCore<S extends Sequence = Sequence> implements Engine {
+export class EngineCore<S extends Sequence> implements Engine {
   /** Never aborts: what goes wrong here is an error of a call, or ends the thread. */
   readonly crashed = new AbortController().signal;
   readonly #sequences = new Map<SequenceId, S>();
@@ -22,8 +24,10 @@ export class EngineCore<S extends Sequence = Sequence> implements Engine {
   constructor(
     private readonly backend: Backend<S>,
     readonly info: EngineInfo,
+    /** Makes what guesses for one sequence. */
+    newGuesser: (sequence: S) => Guesser = () => new Drafter(),
   ) {
-    this.#scheduler = new Scheduler(backend);
+    this.#scheduler = new Scheduler(backend, info.draftLimit > 0 ? new Speculation(backend, newGuesser) : undefined);
   }
 
   create(): Promise<SequenceId> {

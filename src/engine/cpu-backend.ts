@@ -5,6 +5,7 @@ import type { Backend, Ran, Run, Wanted } from "./backend.ts";
 import { CpuSequence } from "./cpu-sequence.ts";
 import type { Decoder } from "./decoder.ts";
 import { type EngineFacts, ForeignSequence, type SavedSequence, type SequenceState } from "./engine.ts";
+import { stepSize } from "./row-rule.ts";
 
 /** Of the body of a saved sequence. */
 const savedFormat = 1;
@@ -43,6 +44,15 @@ export class CpuBackend implements Backend<CpuSequence> {
   free(sequence: CpuSequence): void {
     this.#places.release(sequence);
     this.#freeLogits.push(sequence.logits);
+  }
+
+  get mostRows(): number {
+    return this.decoder.mostRows;
+  }
+
+  rowsOf(n: number, tokens: number): number {
+    const size = stepSize(n, tokens, this.capacity, this.decoder.rowMultiple);
+    return size.n * size.tokens;
   }
 
   async run(batch: readonly Run<CpuSequence>[], wanted: Wanted): Promise<Ran> {

@@ -61,7 +61,7 @@ export class Decoder {
     return new Decoder(session, config, memory, embedding);
   }
 
-  /** The most rows one step may have: tokens of all its chunks, each counted as long as the longest. */
+  /** The most rows that one step may have: tokens of all its chunks, each counted as long as the longest. */
   get mostRows(): number {
     return this.#newRows.tokens;
   }

@@ -40,6 +40,8 @@ export interface EngineInfo {
   /** Sequences that can exist at once. */
   capacity: number;
   threads: number;
+  /** The most guesses that a step of one sequence runs; 0: none are made. */
+  draftLimit: number;
   /** What the bits of a sequence depend on besides its tokens. */
   facts: EngineFacts;
 }
@@ -94,7 +96,10 @@ export interface GenerateRequest {
 
 /** What one step added to a sequence: it is cached when this arrives. */
 export interface Step {
+  /** The id that was chosen before the step, and the guesses after it that turned out right. */
   tokenIds: readonly number[];
+  /** Guesses that the step ran, right or wrong. */
+  drafted: number;
   state: SequenceState;
 }
 
@@ -184,6 +189,8 @@ export interface EngineOptions {
   capacity: number;
   /** Intra-op threads of ONNX Runtime; absent: chosen from the machine and the model. */
   threads?: number;
+  /** Guess ids from a sequence's own history, and keep those that turn out right. Changes speed, never ids. */
+  draft?: boolean;
   /** Progress while an engine file is built. */
   onProgress?: (p: { doneBytes: number; totalBytes: number }) => void;
 }

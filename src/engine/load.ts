@@ -17,7 +17,9 @@ import { slabBytes } from "../kv/slab-bytes.ts";
 import { SlabMemory } from "../kv/slab-memory.ts";
 import { EngineCore } from "./core.ts";
 import { CpuBackend } from "./cpu-backend.ts";
+import type { CpuSequence } from "./cpu-sequence.ts";
 import { Decoder, NotFinite } from "./decoder.ts";
+import { mostGuesses } from "./drafts/drafter.ts";
 import { Embedding } from "./embedding.ts";
 import type { EngineInfo, EngineOptions } from "./engine.ts";
 import { type MachineMemory, requireMemory } from "./memory-need.ts";
@@ -40,7 +42,7 @@ export interface LoadedBackend {
 }
 
 /** The engine as its worker runs it, in this thread. */
-export async function loadEngine(options: LoadOptions, onProgress: OnProgress): Promise<EngineCore> {
+export async function loadEngine(options: LoadOptions, onProgress: OnProgress): Promise<EngineCore<CpuSequence>> {
   const { backend, info } = await loadBackend(options, onProgress);
   return new EngineCore(backend, info);
 }
@@ -101,6 +103,7 @@ export async function loadBackend(options: LoadOptions, onProgress: OnProgress):
     capacity: options.capacity,
     threads,
     facts: backend.facts,
+    draftLimit: options.draft === false ? 0 : mostGuesses,
   };
   return { backend, info, dir: file.dir, sampled: Object.values(file.ranges).filter(isSampled) };
 }

@@ -1,7 +1,8 @@
 import { chunkLength } from "../kv/geometry.ts";
-import type { Backend, Sequence } from "./backend.ts";
+import type { Backend, Ran, Sequence } from "./backend.ts";
 import type { EndReason, GenerateRequest, Generation, Step } from "./engine.ts";
 import { choose } from "./sampling.ts";
+import type { Speculation } from "./speculation.ts";
 
 interface Append<S> {
   sequence: S;
@@ -34,7 +35,11 @@ export class Scheduler<S extends Sequence> {
   readonly #between: (() => void)[] = [];
   #running = false;
 
-  constructor(private readonly backend: Backend<S>) {}
+  /** @param speculation guesses what comes next; without it, a step runs one token of each generation */
+  constructor(
+    private readonly backend: Backend<S>,
+    private readonly speculation?: Speculation<S>,
+  ) {}
 
   /** Does `work` when no step is under way. */
   between<T>(work: () => T): Promise<T> {
@@ -83,6 +88,7 @@ export class Scheduler<S extends Sequence> {
 
   /** Ends what still runs on a sequence that goes. */
   forget(sequence: S): void {
+    this.speculation?.forget(sequence);
     for (const generating of this.#generating) if (generating.sequence === sequence) generating.end("stopped");
     for (const append of this.#appends.splice(0)) {
       if (append.sequence === sequence) append.reject(new Error("the sequence was freed"));
@@ -127,16 +133,28 @@ export class Scheduler<S extends Sequence> {
         return [];
       }
     });
+    if (chosen.length === 0) return;
     try {
-      const ran = await this.backend.run(chosen, "last");
-      for (const [i, { generating, tokenIds }] of chosen.entries()) {
-        ran.commit(i, tokenIds.length);
-        told(generating, tokenIds);
+      this.speculation?.draft(chosen.map((run) => ({ ...run, most: this.#mostTokens(run.generating) })));
+      const wanted = chosen.some(({ tokenIds }) => tokenIds.length > 1) ? "all" : "last";
+      const startedAt = performance.now();
+      const ran = await this.backend.run(chosen, wanted);
+      this.speculation?.timed(chosen, performance.now() - startedAt);
+      for (const [i, { generating, sequence, tokenIds }] of chosen.entries()) {
+        const kept = keptOf(ran, i, sequence.position, tokenIds, generating.request);
+        ran.commit(i, kept);
+        this.speculation?.settle(sequence, tokenIds, kept);
+        told(generating, tokenIds, kept);
       }
     } catch (error) {
       if (chosen.length > 1) for (const { generating } of chosen) await this.#step([generating]);
       else chosen[0]?.generating.fail(error);
     }
+  }
+
+  /** A chunk ends with the block, and with the last token that is asked for. */
+  #mostTokens({ sequence, left }: Generating<S>): number {
+    return chunkLength(this.backend.geometry, sequence.position, left);
   }
 
   async #chunk(append: Append<S>): Promise<void> {
@@ -147,6 +165,7 @@ export class Scheduler<S extends Sequence> {
       const run = { sequence, tokenIds: rest.subarray(0, take) };
       const ran = await this.backend.run([run], isLast ? append.logits : "none");
       ran.commit(0, take);
+      this.speculation?.read(sequence, run.tokenIds);
       if (isLast) append.resolve();
       else this.#appends.push({ ...append, rest: rest.subarray(take) });
     } catch (error) {
@@ -155,13 +174,24 @@ export class Scheduler<S extends Sequence> {
   }
 }
 
+/** How many of the tokens belong to the history: the first, and the guesses after it until one is wrong. */
+function keptOf(ran: Ran, i: number, position: number, tokenIds: number[], request: GenerateRequest): number {
+  let kept = 1;
+  while (kept < tokenIds.length && !request.eosTokenIds.includes(tokenIds[kept - 1] ?? -1)) {
+    const after = { logits: ran.logits(i, kept - 1), best: ran.best(i, kept - 1) };
+    if (tokenIds[kept] !== choose(after, request.sampling, position + kept)) break;
+    kept++;
+  }
+  return kept;
+}
+
 /** Tells what a step added, and ends the generation when that was its last token. */
-function told<S extends Sequence>(generating: Generating<S>, tokenIds: number[]): void {
+function told<S extends Sequence>(generating: Generating<S>, ran: number[], kept: number): void {
+  const tokenIds = ran.slice(0, kept);
   generating.allowed -= 1;
-  generating.left -= tokenIds.length;
-  generating.onStep({ tokenIds, state: generating.sequence.state });
-  const last = tokenIds.at(-1) ?? -1;
-  if (generating.request.eosTokenIds.includes(last)) generating.end("eos");
+  generating.left -= kept;
+  generating.onStep({ tokenIds, drafted: ran.length - 1, state: generating.sequence.state });
+  if (generating.request.eosTokenIds.includes(tokenIds.at(-1) ?? -1)) generating.end("eos");
   else if (generating.left === 0) generating.end("max-tokens");
 }
 

@@ -1,6 +1,6 @@
 import { ModelChanged } from "../checkpoint/model-error.ts";
 import { EngineCore } from "./core.ts";
-import type { Generation } from "./engine.ts";
+import type { Engine, Generation } from "./engine.ts";
 import type { Call, FromWorker, LoadOptions, Refusal, ToWorker } from "./messages.ts";
 
 declare const self: Worker;
@@ -10,7 +10,7 @@ const send = (message: FromWorker, transfer: ArrayBufferLike[] = []) =>
 const refusal = (error: unknown): Refusal =>
   error instanceof Error ? { name: error.name, message: error.message } : { name: "Error", message: String(error) };
 
-let core: EngineCore | undefined;
+let core: Engine | undefined;
 const generations = new Map<number, Generation>();
 type Steps = Extract<FromWorker, { kind: "steps" }>["steps"];
 /** What the step that is being told has added so far. */
@@ -91,7 +91,7 @@ function perform({ method, args }: Call): Promise<unknown> {
   return Reflect.apply(engine[method], engine, args);
 }
 
-function loaded(): EngineCore {
+function loaded(): Engine {
   if (!core) throw new Error("the engine is not loaded");
   return core;
 }

@@ -73,6 +73,8 @@ export function runtimeService(parts: ServiceParts): RuntimeServiceImplementatio
         generatedTokenTotal: BigInt(info.generatedTokens),
         replayedTokenTotal: BigInt(info.replayedTokens),
         parked: info.parked,
+        draftedTokenTotal: BigInt(info.draftedTokens),
+        acceptedDraftTotal: BigInt(info.acceptedDrafts),
       };
     },
 
@@ -97,6 +99,8 @@ export function runtimeService(parts: ServiceParts): RuntimeServiceImplementatio
         residentBytes: BigInt(parts.residentBytes()),
         uptimeSeconds: parts.now() - parts.startedAtS,
         threads: info.threads,
+        rowMultiple: info.rowMultiple,
+        draftLimit: info.draftLimit,
       };
     },
   };

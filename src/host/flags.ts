@@ -44,6 +44,12 @@ export const modelFlags = {
     description: "Threads of the engine; without it, chosen from machine and model",
     valueHint: "count",
   },
+  draft: {
+    type: "enum",
+    description: "Guess the next ids from the session's own history: changes speed, never ids",
+    options: ["auto", "off"],
+    default: "auto",
+  },
 } as const satisfies ArgsDef;
 
 export const serveFlags = {
@@ -174,6 +180,7 @@ export function serveOptions(args: ParsedArgs<typeof serveFlags>): ServeOptions 
       quantization: args.quant,
       sink: integer("sink", args.sink, 0, 65_536),
       capacity: integer("capacity", args.capacity, 1, 65_536),
+      draft: args.draft === "auto",
       ...(model === undefined ? {} : { model }),
       ...(window === undefined ? {} : { window: integer("window", window, 1, 1_048_576) }),
       ...(threads === undefined ? {} : { threads: integer("threads", threads, 1, 1024) }),

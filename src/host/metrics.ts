@@ -38,6 +38,8 @@ export class Metrics {
   readonly #replayedTokens = this.#counter("replayed_tokens_total", "Tokens computed again to bring sessions back");
   readonly violations = this.#counter("cache_invariant_violations_total", "Corrupt caches found", ["kind"]);
   readonly #promptTokens = this.#counter("prompt_tokens_total", "Tokens appended");
+  readonly drafted = this.#counter("spec_decode_num_draft_tokens_total", "Guesses of the next ids that were run");
+  readonly accepted = this.#counter("spec_decode_num_accepted_tokens_total", "Guesses that turned out right");
   readonly #generationTokens = this.#counter("generation_tokens_total", "Tokens generated");
   readonly #finished = this.#counter("request_success_total", "Generations that ended well", ["finished_reason"]);
   readonly #prefillTokens = this.#histogram("generate_prefill_tokens", "Tokens of one append", tokenBuckets);

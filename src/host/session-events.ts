@@ -23,6 +23,10 @@ export function sessionEvents(metrics: Metrics, log: Log): SessionEvents {
       metrics.violations.inc({ kind: violation.invariant });
       log.error("cache invariant violated", { ...named(session), reason: violation.message });
     },
+    guessed(drafted, accepted) {
+      metrics.drafted.inc(drafted);
+      metrics.accepted.inc(accepted);
+    },
     ended(session, outcome) {
       metrics.sessionTotal.inc({ outcome });
       // Its eviction is logged already, with the reason.

@@ -26,7 +26,7 @@ const builtInRotation = 6;
 /** What the gates need to know besides the turns. */
 export interface GateContext {
   /** Null for schema 1, which does not say what a cached token costs. */
-  world: MemoryWorld | null;
+  world: (MemoryWorld & { draft_limit?: number }) | null;
   /** Messages in one rotation of the workload. */
   rotation: number;
 }
@@ -42,7 +42,7 @@ export function judge(turns: readonly Turn[], { world, rotation }: GateContext):
   const ok: OkTurn[] = turns.filter((turn) => turn.ok);
   return {
     memory: memoryGate(ok, world),
-    work: workGate(turns),
+    work: workGate(turns, world?.draft_limit),
     latency: latencyGate(ok, rotation),
     invariants: invariantsGate(ok),
     errors: errorsGate(turns),

@@ -88,6 +88,8 @@ export interface World {
   /** Live bytes one cached token takes over all layers. */
   kv_bytes_per_token: number;
   exact: boolean;
+  /** The most guesses of a step; absent in older reports. */
+  draft_limit?: number;
   vocab_size: number;
   cpu_model: string;
   cores: number;
@@ -150,6 +152,9 @@ export interface OkTurnV2 extends OkTurnV1, TurnPlaceV2 {
   kv_slab_bytes: number | null;
   /** Every token the engine ever ran for this session. */
   computed_token_total: number | null;
+  /** Guesses of the next ids that were run for this session, and those that were right; absent in older reports. */
+  drafted_token_total?: number | null;
+  accepted_draft_total?: number | null;
   server_rss_bytes: number | null;
   /** Violations the server counted for this session. */
   inv1: number | null;

@@ -86,6 +86,8 @@ export class Parking {
       computedTokens: session.tokens,
       generatedTokens: session.generated,
       replayedTokens: session.replayed,
+      draftedTokens: 0,
+      acceptedDrafts: 0,
       idleS: this.#idleS(session),
     };
   }

@@ -35,6 +35,9 @@ export interface SessionInfo {
   generatedTokens: number;
   /** Ids that were computed again to bring it back. */
   replayedTokens: number;
+  /** Guesses that the engine ran since the session came into memory, and those of them that were right. */
+  draftedTokens: number;
+  acceptedDrafts: number;
   idleS: number;
 }
 
@@ -80,6 +83,8 @@ export interface SessionHost {
   readonly maxWaitingCalls: number;
   /** Told when a session has no call in flight any more. */
   readonly onIdle: () => void;
+  /** Told of each step: guesses that it ran, and those that were right. */
+  readonly onGuesses: (drafted: number, accepted: number) => void;
 }
 
 /**
@@ -92,6 +97,8 @@ export interface SessionHost {
 export class Session {
   #historyTokens = 0;
   #generatedTokens = 0;
+  #draftedTokens = 0;
+  #acceptedDrafts = 0;
   #liveBytes = 0;
   #activeAtS: number;
   #computing = false;
@@ -247,6 +254,8 @@ export class Session {
       computedTokens: state.computedTokens - this.#notOwnTokens,
       generatedTokens: this.#generatedTokens,
       replayedTokens: this.#replayedTokens,
+      draftedTokens: this.#draftedTokens,
+      acceptedDrafts: this.#acceptedDrafts,
       idleS: this.host.now() - this.#activeAtS,
     };
   }
@@ -289,10 +298,13 @@ export class Session {
       this.host.engine,
       this.sequence,
       request,
-      ({ tokenIds, state }) => {
+      ({ tokenIds, drafted, state }) => {
         const position = this.#historyTokens;
         this.#commit(tokenIds.length, state);
         this.#generatedTokens += tokenIds.length;
+        this.#draftedTokens += drafted;
+        this.#acceptedDrafts += tokenIds.length - 1;
+        this.host.onGuesses(drafted, tokenIds.length - 1);
         return this.#written(position, Uint32Array.from(tokenIds), tokenIds.length);
       },
       ahead,

@@ -24,6 +24,8 @@ export interface SessionEvents extends ParkingEvents {
   evicted(session: Session, reason: EvictionReason): void;
   violated(session: Session, violation: Violation): void;
   ended(session: Session, outcome: SessionOutcome): void;
+  /** A step ran so many guesses, of which some were right. */
+  guessed(drafted: number, accepted: number): void;
 }
 
 export interface StoreOptions {
@@ -65,7 +67,7 @@ export class SessionStore {
     private readonly options: StoreOptions,
   ) {
     const { now, maxWaitingCalls, ttlS, events, parking } = options;
-    this.#host = { engine, now, maxWaitingCalls, onIdle: () => this.#placeMayBeFree() };
+    this.#host = { engine, now, maxWaitingCalls, onIdle: () => this.#placeMayBeFree(), onGuesses: events.guessed };
     this.#parking = parking && new Parking(engine, { ...parking, now, ttlS, events });
   }
 

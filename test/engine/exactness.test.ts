@@ -3,83 +3,141 @@
  * time, alone; every plan runs the same history cut at random, partly appended and partly generated, in steps shared
  * with other plans that are somewhere else in it.
  */
-import { afterAll, describe, expect, test } from "bun:test";
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { Drafter, mostGuesses } from "../../src/engine/drafts/drafter.ts";
+import { greedy, type Sampling, type SequenceState } from "../../src/engine/engine.ts";
+import type { Guesser } from "../../src/engine/speculation.ts";
 import { testSeed } from "../seed.ts";
 import { seededRandom } from "../seeded-random.ts";
 import { generateIds } from "./generating.ts";
-import { loadCore, quantizations } from "./models.ts";
+import { loadCore, quantizations, type TestEngine } from "./models.ts";
 
 const plans = Number(process.env.KAKEYA_EXACTNESS_PLANS ?? 100);
 const tokens = 620;
 const together = 4;
+const sampled: Sampling = { ...greedy, temperature: 1.5, seed: 5n };
+
+/** What guesses for the sequences of the plans: in turn always right, always wrong, half right, and a real drafter. */
+function guessing(history: readonly number[], vocabSize: number, random: () => number): () => Guesser {
+  let made = 0;
+  return () => {
+    const rightness = [1, 0, 0.5, undefined][made++ % 4];
+    if (rightness === undefined) return new Drafter();
+    let position = 0;
+    let wished = 0;
+    return {
+      push: () => void position++,
+      // So that steps have any number of guesses, whatever rows cost.
+      expected: (count) => (count === wished ? 1e6 : 1),
+      draft: (count) =>
+        Array.from({ length: count }, (_, i) => {
+          const next = history[position + i] ?? 0;
+          return random() < rightness ? next : (next + 1) % vocabSize;
+        }),
+      settle: () => {
+        wished = Math.floor(random() * (mostGuesses + 1));
+      },
+    };
+  };
+}
 
 describe.each(["kakeya-tiny", "llama3-rope", "multi-head"])("%s", (model) => {
   describe.each(quantizations)("in %s", (quantization) => {
     // A window that is no multiple of the block, so that the ring has rows to spare; it wraps many times.
     const window = model === "kakeya-tiny" ? 64 : 45;
-    const loaded = loadCore(model, { quantization, window, capacity: together + 1 });
-    afterAll(async () => (await loaded).close());
+    const random = seededRandom(testSeed);
+    const history: number[] = [];
+    const alone = loadCore(model, { quantization, window, capacity: together + 1 });
+    const guessed = alone.then(({ info }) =>
+      loadCore(model, {
+        quantization,
+        window,
+        capacity: together,
+        newGuesser: guessing(history, info.vocabSize, random),
+      }),
+    );
+    afterAll(async () => {
+      for (const engine of [alone, guessed]) await (await engine).close();
+    });
 
-    test(`${plans} random plans give the bits of one token at a time (seed ${testSeed})`, async () => {
-      const core = await loaded;
-      const { info } = core;
-      expect(info.exact).toBe(true);
-      const random = seededRandom(testSeed);
-      const hash = (sequence: number) => Bun.hash(core.logits(sequence));
+    /** By position: how its id was chosen; undefined for one that was appended. */
+    const chosen: (Sampling | undefined)[] = [];
+    const logits: (number | bigint)[] = [];
+    let reference: SequenceState;
 
-      // The history: random spans, and spans in which the model continues itself.
-      const reference = await core.create();
-      const history: number[] = [];
-      const generated: boolean[] = [];
-      const logits: (number | bigint)[] = [];
+    /** Random spans, and spans in which the model continues itself, greedily or not; one token at a time, alone. */
+    async function walkAlone(): Promise<void> {
+      const core = await alone;
+      expect(core.info.exact).toBe(true);
+      const sequence = await core.create();
       while (history.length < tokens) {
-        const generate = history.length > 0 && random() < 0.5;
+        const sampling = history.length > 0 && random() < 0.5 ? (random() < 0.5 ? greedy : sampled) : undefined;
         for (let left = 1 + Math.floor(random() * 40); left > 0; left--) {
-          if (generate) history.push(...(await generateIds(core, reference, 1)).ids);
+          if (sampling) history.push(...(await generateIds(core, sequence, 1, sampling)).ids);
           else {
-            const token = Math.floor(random() * info.vocabSize);
-            await core.append(reference, Uint32Array.of(token));
+            const token = Math.floor(random() * core.info.vocabSize);
+            await core.append(sequence, Uint32Array.of(token));
             history.push(token);
           }
-          generated.push(generate);
-          logits.push(hash(reference));
+          chosen.push(sampling);
+          logits.push(Bun.hash(core.logits(sequence)));
         }
       }
-      expect((await core.state(reference)).computedTokens).toBe(history.length);
+      reference = await core.state(sequence);
+      expect(reference.computedTokens).toBe(history.length);
+      await core.free(sequence);
+    }
 
+    /** The same history in `plans` random ways, some at a time; generated spans in steps that they share. */
+    async function followPlans(core: TestEngine): Promise<void> {
       const running: { sequence: number; done: number; plan: number }[] = [];
+      const spanOf = (from: number) => {
+        let to = from;
+        while (to < history.length && chosen[to] === chosen[from]) to++;
+        return to - from;
+      };
+      const upTo = (most: number) => 1 + Math.floor(random() * most);
       let started = 0;
       while (started < plans || running.length > 0) {
         while (running.length < together && started < plans) {
           running.push({ sequence: await core.create(), done: 0, plan: started++ });
         }
-        const decoding = running.filter((run) => generated[run.done] && random() < 0.7);
-        if (decoding.length > 0) {
-          const generated = await Promise.all(decoding.map(({ sequence }) => generateIds(core, sequence, 1)));
-          decoding.forEach((run, i) => {
-            if (generated[i]?.ids[0] !== history[run.done])
-              throw new Error(`plan ${run.plan}: another id at ${run.done}`);
-            run.done++;
-          });
-        } else {
-          const run = running[Math.floor(random() * running.length)];
-          if (!run) throw new Error("no plan is running");
-          const longest = random() < 0.2 ? 300 : 40;
-          const length = Math.min(1 + Math.floor(random() * longest), history.length - run.done);
+        const generating = running.filter(({ done }) => chosen[done] && random() < 0.7);
+        const generations = generating.map(async (run) => {
+          const count = Math.min(upTo(random() < 0.5 ? 1 : 20), spanOf(run.done));
+          const { ids } = await generateIds(core, run.sequence, count, chosen[run.done]);
+          const expected = history.slice(run.done, run.done + count);
+          if (!Bun.deepEquals(ids, expected)) throw new Error(`plan ${run.plan}: other ids from ${run.done} on`);
+          run.done += count;
+        });
+        await Promise.all(generations);
+        const run = running[Math.floor(random() * running.length)];
+        if (generating.length === 0 && run) {
+          const length = Math.min(upTo(random() < 0.2 ? 300 : 40), history.length - run.done);
           await core.append(run.sequence, Uint32Array.from(history.slice(run.done, run.done + length)));
           run.done += length;
         }
         for (const run of [...running]) {
-          if (hash(run.sequence) !== logits[run.done - 1] && run.done > 0) {
+          if (run.done > 0 && Bun.hash(core.logits(run.sequence)) !== logits[run.done - 1]) {
             throw new Error(`plan ${run.plan}: other bits at position ${run.done - 1} (seed ${testSeed})`);
           }
           if (run.done < history.length) continue;
-          expect(await core.state(run.sequence)).toEqual(await core.state(reference));
+          expect(await core.state(run.sequence)).toEqual(reference);
           await core.free(run.sequence);
           running.splice(running.indexOf(run), 1);
         }
       }
       expect(started).toBe(plans);
+    }
+
+    beforeAll(walkAlone, 600_000);
+
+    test(`${plans} random plans give the bits of one token at a time (seed ${testSeed})`, async () => {
+      await followPlans(await alone);
+    }, 600_000);
+
+    test(`${plans} random plans with guesses give the same ids, bits and counts (seed ${testSeed})`, async () => {
+      await followPlans(await guessed);
     }, 600_000);
   });
 });

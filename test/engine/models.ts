@@ -1,10 +1,12 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { EngineCore } from "../../src/engine/core.ts";
+import { EngineCore } from "../../src/engine/core.ts";
 import type { CpuBackend } from "../../src/engine/cpu-backend.ts";
+import type { CpuSequence } from "../../src/engine/cpu-sequence.ts";
 import type { Quantization } from "../../src/engine/engine.ts";
-import { loadBackend, loadEngine } from "../../src/engine/load.ts";
+import { loadBackend } from "../../src/engine/load.ts";
+import type { Guesser } from "../../src/engine/speculation.ts";
 import { presets, writeRandomCheckpoint } from "../../tools/random-checkpoint.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "kakeya-test-engine-"));
@@ -26,12 +28,17 @@ export function modelDir(name: string): string {
   return dir;
 }
 
+/** The engine without its worker, so that logits can be looked at. */
+export type TestEngine = EngineCore<CpuSequence>;
+
 interface CoreOptions {
   quantization?: Quantization;
   sink?: number;
   window?: number;
   capacity?: number;
   threads?: number;
+  /** What guesses; absent: nothing does. */
+  newGuesser?: (sequence: CpuSequence) => Guesser;
 }
 
 /** What runs kakeya-tiny's steps, without a scheduler. */
@@ -48,12 +55,15 @@ export async function tinyBackend(capacity: number): Promise<CpuBackend> {
 }
 
 /** The engine's inside, without its worker, so that logits can be looked at. */
-export function loadCore(name: string, options: CoreOptions = {}): Promise<EngineCore> {
+export function loadCore(name: string, options: CoreOptions = {}): Promise<TestEngine> {
   return loadDir(modelDir(name), options);
 }
 
 /** The same of any directory. */
-export async function loadDir(model: string, options: CoreOptions): Promise<EngineCore> {
+export async function loadDir(model: string, options: CoreOptions): Promise<TestEngine> {
   const { quantization = "f32", sink = 4, window = 64, capacity = 1, threads = 1 } = options;
-  return loadEngine({ model, quantization, sink, window, capacity, threads }, () => {});
+  const draft = options.newGuesser !== undefined;
+  const load = { model, quantization, sink, window, capacity, threads, draft };
+  const { backend, info } = await loadBackend(load, () => {});
+  return new EngineCore(backend, info, options.newGuesser);
 }

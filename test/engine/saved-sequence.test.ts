@@ -1,17 +1,16 @@
 /** What a sequence is saved as makes the same sequence elsewhere: the bits of all that follows are the same. */
 import { afterAll, describe, expect, test } from "bun:test";
-import type { EngineCore } from "../../src/engine/core.ts";
 import { ForeignSequence, greedy, type SavedSequence } from "../../src/engine/engine.ts";
 import { rejection } from "../rejection.ts";
+import { testSeed } from "../seed.ts";
 import { seededRandom } from "../seeded-random.ts";
 import { generateIds } from "./generating.ts";
-import { loadCore, quantizations } from "./models.ts";
+import { loadCore, quantizations, type TestEngine } from "./models.ts";
 
-const seed = Number(process.env.KAKEYA_EXACTNESS_SEED ?? 20_261_121);
 const sampled = { ...greedy, temperature: 1.5, seed: 11n };
 
 /** Appends and generates at random, `tokens` in all; the same random numbers do the same. */
-async function walk(core: EngineCore, sequence: number, random: () => number, tokens: number): Promise<number[]> {
+async function walk(core: TestEngine, sequence: number, random: () => number, tokens: number): Promise<number[]> {
   const ids: number[] = [];
   while (ids.length < tokens) {
     const count = Math.min(1 + Math.floor(random() * 50), tokens - ids.length);
@@ -32,9 +31,9 @@ describe.each(quantizations)("in %s", (quantization) => {
     for (const engine of engines) await (await engine).close();
   });
 
-  test(`a sequence that is saved at any moment goes on elsewhere with the same bits (seed ${seed})`, async () => {
-    const [here, elsewhere] = (await Promise.all(engines)) as [EngineCore, EngineCore];
-    const random = seededRandom(seed);
+  test(`a sequence that is saved at any moment goes on elsewhere with the same bits (seed ${testSeed})`, async () => {
+    const [here, elsewhere] = (await Promise.all(engines)) as [TestEngine, TestEngine];
+    const random = seededRandom(testSeed);
     const other = await elsewhere.create(); // so that the loaded one is at another place
     for (let round = 0; round < 25; round++) {
       const original = await here.create();
@@ -64,7 +63,7 @@ describe.each(quantizations)("in %s", (quantization) => {
   });
 
   test("what was computed by something else is refused, naming both; what is damaged is refused; no place is lost", async () => {
-    const [core] = (await Promise.all(engines)) as [EngineCore];
+    const [core] = (await Promise.all(engines)) as [TestEngine];
     const sequence = await core.create();
     await core.append(sequence, new Uint32Array(100));
     const saved = await core.save(sequence);

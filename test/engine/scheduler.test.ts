@@ -2,7 +2,7 @@ import { afterAll, beforeAll, beforeEach, expect, test } from "bun:test";
 import type { Backend } from "../../src/engine/backend.ts";
 import type { CpuBackend } from "../../src/engine/cpu-backend.ts";
 import type { CpuSequence } from "../../src/engine/cpu-sequence.ts";
-import { type GenerateRequest, greedy, type Step } from "../../src/engine/engine.ts";
+import { type GenerateRequest, greedy, type SavedSequence, type Step } from "../../src/engine/engine.ts";
 import { Scheduler } from "../../src/engine/scheduler.ts";
 import { rejection } from "../rejection.ts";
 import { tinyBackend } from "./models.ts";
@@ -32,20 +32,19 @@ function recording(real: CpuBackend): Backend<CpuSequence> {
     if (batch.some(({ sequence }) => sequence === broken)) return Promise.reject(new Error("out of memory"));
     return real.run(batch, wanted);
   };
-  const { geometry, facts, vocabSize, capacity } = real;
-  return { ...verbsOf(real), geometry, facts, vocabSize, capacity, run };
+  const { geometry, facts, vocabSize, capacity, mostRows } = real;
+  return { ...verbsOf(real), geometry, facts, vocabSize, capacity, mostRows, run };
 }
 
-function verbsOf(
-  real: CpuBackend,
-): Omit<Backend<CpuSequence>, "geometry" | "facts" | "vocabSize" | "capacity" | "run"> {
+function verbsOf(real: CpuBackend) {
   return {
+    rowsOf: (n: number, tokens: number) => real.rowsOf(n, tokens),
     create: () => real.create(),
-    free: (sequence) => real.free(sequence),
-    recount: (sequence) => real.recount(sequence),
-    save: (sequence) => real.save(sequence),
-    load: (saved) => real.load(saved),
-    corrupt: (sequence) => real.corrupt(sequence),
+    free: (sequence: CpuSequence) => real.free(sequence),
+    recount: (sequence: CpuSequence) => real.recount(sequence),
+    save: (sequence: CpuSequence) => real.save(sequence),
+    load: (saved: SavedSequence) => real.load(saved),
+    corrupt: (sequence: CpuSequence) => real.corrupt(sequence),
     close: () => real.close(),
   };
 }

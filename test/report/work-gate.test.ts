@@ -1,4 +1,4 @@
-import { expect, test } from "bun:test";
+import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import type { OkTurnV2 } from "../../src/report/report.ts";
 import { workGate } from "../../src/report/work-gate.ts";
@@ -74,4 +74,48 @@ test("zeros fail", () => {
 test("no turn, or none that succeeded, is inconclusive", () => {
   expect(workGate([]).verdict).toBe("inconclusive");
   expect(workGate(turns.map(failed)).verdict).toBe("inconclusive");
+});
+
+describe("guesses", () => {
+  /** Turns of `steps` steps each, whose other ids were guesses that turned out right. */
+  const guessing = (steps: number, draftedEach: number) =>
+    turns.map((turn, i) => ({
+      ...turn,
+      drafted_token_total: (i + 1) * draftedEach,
+      accepted_draft_total: (i + 1) * (turn.n_emitted - steps),
+    }));
+
+  test("that add up pass, in new sessions and after failed turns, too", () => {
+    expect(workGate(guessing(20, 100), 15).verdict).toBe("pass");
+    expect(workGate(guessing(64, 0), 0).verdict).toBe("pass");
+    expect(workGate(withFailure(guessing(20, 100), 10), 15).verdict).toBe("pass");
+  });
+
+  test("of which more were right than were made fail", () => {
+    expect(workGate(guessing(20, 43), 15).reason).toContain("44 of 43 guesses were right");
+  });
+
+  test("that are more than the steps could have made fail", () => {
+    expect(workGate(guessing(20, 300), 15).verdict).toBe("pass");
+    expect(workGate(guessing(20, 301), 15).reason).toContain("20 steps ran 301 guesses, more than 15 each");
+    expect(workGate(guessing(20, 100), 0).verdict).toBe("fail");
+  });
+
+  test("that leave no step fail: each step chooses an id of its own", () => {
+    expect(workGate(guessing(0, 100), 15).reason).toContain("64 guesses were right, and 64 ids emitted");
+  });
+
+  test("that are counted anew, since the session was out of memory, must add up from there", () => {
+    const restored = (drafted: number) =>
+      guessing(20, 100).map((turn, i) =>
+        i < 9 ? turn : { ...turn, drafted_token_total: (i - 8) * drafted, accepted_draft_total: (i - 8) * 44 },
+      );
+    expect(workGate(restored(100), 15).verdict).toBe("pass");
+    expect(workGate(restored(43), 15).verdict).toBe("fail");
+  });
+
+  test("whose count goes back fail", () => {
+    const back = guessing(20, 100).map((turn, i) => (i === 9 ? { ...turn, accepted_draft_total: 1 } : turn));
+    expect(workGate(back, 15).verdict).toBe("fail");
+  });
 });

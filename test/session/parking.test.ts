@@ -32,6 +32,7 @@ const events: SessionEvents = {
   created: () => {},
   evicted: (session, reason) => told.push(`${session.label} evicted: ${reason}`),
   violated: (session, { invariant }) => told.push(`${session.label} violated: ${invariant}`),
+  guessed: () => {},
   ended: (session, outcome) => told.push(`${session.label} ended: ${outcome}`),
   parked: (session) => told.push(`${session.label} parked`),
   restored: (session, { replayedTokens }) => told.push(`${session.label} restored, ${replayedTokens} replayed`),

@@ -37,6 +37,7 @@ function storeOf({ on = engine, ...options }: Partial<StoreOptions> & { on?: Eng
       created: () => {},
       evicted: (session, reason) => told.push(`${session.label} evicted: ${reason}`),
       violated: (session, { invariant }) => told.push(`${session.label} violated: ${invariant}`),
+      guessed: () => {},
       ended: (session, outcome) => told.push(`${session.label} ended: ${outcome}`),
       ...neverParked,
     },

@@ -132,6 +132,13 @@ export interface GetSessionInfoResponse {
   computedTokenTotal: bigint;
   /** Every id Generate ever emitted in this session. */
   generatedTokenTotal: bigint;
+  /**
+   * Guesses of the next ids that the engine ran since the session came into memory, right or wrong; they are not part of
+   * computed_token_total.
+   */
+  draftedTokenTotal: bigint;
+  /** Those that turned out right. They are part of the history, and of computed_token_total, as any id. */
+  acceptedDraftTotal: bigint;
   /** Tokens that were computed again to bring the session back into memory; not part of computed_token_total. */
   replayedTokenTotal: bigint;
   /** The session is not in memory and its next call brings it back. Its kv bytes are then 0. */
@@ -168,6 +175,10 @@ export interface GetRuntimeInfoResponse {
   uptimeSeconds: number;
   /** Of the engine: intra-op threads of its kernels. */
   threads: number;
+  /** Steps run a multiple of so many rows, because this device's kernels then give the same bits for any number. */
+  rowMultiple: number;
+  /** The most guesses that one step runs for one session; 0: none are made. */
+  draftLimit: number;
 }
 
 function createBaseCreateSessionRequest(): CreateSessionRequest {
@@ -1119,6 +1130,8 @@ function createBaseGetSessionInfoResponse(): GetSessionInfoResponse {
     kvSlabBytes: 0n,
     computedTokenTotal: 0n,
     generatedTokenTotal: 0n,
+    draftedTokenTotal: 0n,
+    acceptedDraftTotal: 0n,
     replayedTokenTotal: 0n,
     parked: false,
   };
@@ -1174,6 +1187,18 @@ export const GetSessionInfoResponse: MessageFns<GetSessionInfoResponse> = {
         throw new globalThis.Error("value provided for field message.generatedTokenTotal of type uint64 too large");
       }
       writer.uint32(64).uint64(message.generatedTokenTotal);
+    }
+    if (message.draftedTokenTotal !== 0n) {
+      if (BigInt.asUintN(64, message.draftedTokenTotal) !== message.draftedTokenTotal) {
+        throw new globalThis.Error("value provided for field message.draftedTokenTotal of type uint64 too large");
+      }
+      writer.uint32(72).uint64(message.draftedTokenTotal);
+    }
+    if (message.acceptedDraftTotal !== 0n) {
+      if (BigInt.asUintN(64, message.acceptedDraftTotal) !== message.acceptedDraftTotal) {
+        throw new globalThis.Error("value provided for field message.acceptedDraftTotal of type uint64 too large");
+      }
+      writer.uint32(80).uint64(message.acceptedDraftTotal);
     }
     if (message.replayedTokenTotal !== 0n) {
       if (BigInt.asUintN(64, message.replayedTokenTotal) !== message.replayedTokenTotal) {
@@ -1264,6 +1289,22 @@ export const GetSessionInfoResponse: MessageFns<GetSessionInfoResponse> = {
             message.generatedTokenTotal = reader.uint64() as bigint;
             continue;
           }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.draftedTokenTotal = reader.uint64() as bigint;
+            continue;
+          }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.acceptedDraftTotal = reader.uint64() as bigint;
+            continue;
+          }
           case 11: {
             if (tag !== 88) {
               break;
@@ -1320,6 +1361,12 @@ export const GetSessionInfoResponse: MessageFns<GetSessionInfoResponse> = {
       : 0n;
     message.generatedTokenTotal = (object.generatedTokenTotal !== undefined && object.generatedTokenTotal !== null)
       ? BigInt(object.generatedTokenTotal)
+      : 0n;
+    message.draftedTokenTotal = (object.draftedTokenTotal !== undefined && object.draftedTokenTotal !== null)
+      ? BigInt(object.draftedTokenTotal)
+      : 0n;
+    message.acceptedDraftTotal = (object.acceptedDraftTotal !== undefined && object.acceptedDraftTotal !== null)
+      ? BigInt(object.acceptedDraftTotal)
       : 0n;
     message.replayedTokenTotal = (object.replayedTokenTotal !== undefined && object.replayedTokenTotal !== null)
       ? BigInt(object.replayedTokenTotal)
@@ -1392,6 +1439,8 @@ function createBaseGetRuntimeInfoResponse(): GetRuntimeInfoResponse {
     residentBytes: 0n,
     uptimeSeconds: 0,
     threads: 0,
+    rowMultiple: 0,
+    draftLimit: 0,
   };
 }
 
@@ -1463,6 +1512,12 @@ export const GetRuntimeInfoResponse: MessageFns<GetRuntimeInfoResponse> = {
     }
     if (message.threads !== 0) {
       writer.uint32(144).uint32(message.threads);
+    }
+    if (message.rowMultiple !== 0) {
+      writer.uint32(152).uint32(message.rowMultiple);
+    }
+    if (message.draftLimit !== 0) {
+      writer.uint32(160).uint32(message.draftLimit);
     }
     return writer;
   },
@@ -1634,6 +1689,22 @@ export const GetRuntimeInfoResponse: MessageFns<GetRuntimeInfoResponse> = {
             message.threads = reader.uint32();
             continue;
           }
+          case 19: {
+            if (tag !== 152) {
+              break;
+            }
+
+            message.rowMultiple = reader.uint32();
+            continue;
+          }
+          case 20: {
+            if (tag !== 160) {
+              break;
+            }
+
+            message.draftLimit = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1675,6 +1746,8 @@ export const GetRuntimeInfoResponse: MessageFns<GetRuntimeInfoResponse> = {
       : 0n;
     message.uptimeSeconds = object.uptimeSeconds ?? 0;
     message.threads = object.threads ?? 0;
+    message.rowMultiple = object.rowMultiple ?? 0;
+    message.draftLimit = object.draftLimit ?? 0;
     return message;
   },
 };
