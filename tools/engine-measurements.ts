@@ -19,7 +19,8 @@ import { type Engine, type EngineInfo, type EngineOptions, greedy, type Sequence
 import { loadEngine } from "../src/engine/load.ts";
 import { openEngine } from "../src/engine/open.ts";
 import { type EngineFile, ensureEngineFile } from "../src/graph/engine-file.ts";
-import { attentionRows, weightFileName } from "../src/graph/graph.ts";
+import { weightFileName } from "../src/graph/plan.ts";
+import { attentionRows } from "../src/graph/signature.ts";
 import { block, geometry } from "../src/kv/geometry.ts";
 import { InferenceSession, Tensor } from "../src/ort/index.ts";
 import { sessionOptions } from "../src/ort/session-options.ts";

@@ -49,8 +49,8 @@ async function product(
 ): Promise<Float32Array> {
   const blocks = Math.ceil(k / blockSize);
   const writer = new GraphWriter();
-  writer.input("x", "float32", [tokens, k]);
-  writer.output("y", "float32", [tokens, n]);
+  writer.input({ name: "x", dtype: "float32", shape: [tokens, k] });
+  writer.output({ name: "y", dtype: "float32", shape: [tokens, n] });
   const tensors = [
     { name: "packed", dtype: "uint8" as const, shape: [n, blocks, (blockSize * bits) / 8], bytes: packed.length },
     { name: "scales", dtype: "float32" as const, shape: [n * blocks], bytes: scales.byteLength },

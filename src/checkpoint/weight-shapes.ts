@@ -1,6 +1,10 @@
 import type { ModelConfig } from "./config.ts";
 import type { Checkpoint } from "./safetensors.ts";
 
+/** The table of embeddings, which is the language-model head too where a model ties them. */
+export const embeddingModule = "model.embed_tokens";
+export const embeddingName = `${embeddingModule}.weight`;
+
 /** Every tensor of a checkpoint that the model uses, with its shape, in the names of transformers. */
 export function checkpointShapes(config: ModelConfig): Map<string, number[]> {
   return new Map(neededTensors(config));
@@ -20,7 +24,7 @@ function* neededTensors(config: ModelConfig): Generator<[name: string, shape: nu
   const { vocabSize, hiddenSize: hidden, headDim, intermediateSize: inner, bias } = config;
   const queries = config.heads * headDim;
   const keys = config.kvHeads * headDim;
-  yield ["model.embed_tokens.weight", [vocabSize, hidden]];
+  yield [embeddingName, [vocabSize, hidden]];
 
   for (let layer = 0; layer < config.layers; layer++) {
     const linear = (part: string, outputs: number, inputs: number, biased: boolean): [string, number[]][] => {

@@ -1,16 +1,16 @@
 import type { ModelConfig } from "../checkpoint/config.ts";
 import { ModelError } from "../checkpoint/model-error.ts";
-import { logitsOutput, slabNames } from "../graph/graph.ts";
+import { cacheInputs, elementsOf, type GraphValue, headValues } from "../graph/signature.ts";
 import { block } from "../kv/geometry.ts";
 import type { ChunkRows } from "../kv/slab.ts";
 import type { SlabMemory } from "../kv/slab-memory.ts";
-import { InferenceSession, Tensor } from "../ort/index.ts";
+import { InferenceSession, type Tensor } from "../ort/index.ts";
 import { OutputCopies } from "../ort/output-copies.ts";
 import { sessionOptions } from "../ort/session-options.ts";
 import type { Wanted } from "./backend.ts";
 import type { Embedding } from "./embedding.ts";
 import { type RowMultiple, stepSize } from "./row-rule.ts";
-import { type Chunk, NewRowMemory, StepOperands } from "./step-operands.ts";
+import { type Chunk, NewRowMemory, namedTensors, StepOperands } from "./step-operands.ts";
 
 /** The model computes no numbers: its weights, or the engine file that holds them, are damaged. */
 export class NotFinite extends ModelError {
@@ -113,12 +113,10 @@ export class Decoder {
     const last = BigInt64Array.from({ length: rows }, (_, i) => BigInt(wantedRows[i] ?? wantedRows.at(-1) ?? 0));
     const best = new BigInt64Array(rows);
     const logits = this.#logitsOf(rows);
-    const fetches = { ...operands.fetches };
-    if (rows > 0) {
-      fetches[logitsOutput] = new Tensor("float32", logits, [rows, this.config.vocabSize]);
-      fetches.best = new Tensor("int64", best, [rows]);
-    }
-    await this.session.run({ ...feeds, last: new Tensor("int64", last, [rows]) }, fetches);
+    const head = headValues(this.config, { k: rows });
+    const headFetches = [[head.logits, logits] as const, [head.best, best] as const];
+    const fetches = { ...operands.fetches, ...(rows > 0 ? namedTensors(headFetches) : {}) };
+    await this.session.run({ ...feeds, ...namedTensors([[head.last, last]]) }, fetches);
     let bytes = 0;
     for (const { data } of Object.values(fetches)) if (ArrayBuffer.isView(data)) bytes += data.byteLength;
     this.#copies.count(bytes);
@@ -137,23 +135,23 @@ export class Decoder {
 
   /** The rings and current blocks of n places, as views of the slabs' memory. */
   #slabTensors(first: number, n: number): Record<string, Tensor> {
-    const { headDim, kvHeads } = this.config;
-    const feeds: Record<string, Tensor> = {};
-    const view = (all: Float32Array, rows: number): Tensor => {
-      const size = kvHeads * rows * headDim;
-      return new Tensor("float32", all.subarray(first * size, (first + n) * size), [n, kvHeads, rows, headDim]);
+    const { ringRows } = this.memory.geometry;
+    const view = (value: GraphValue<number>, all: Float32Array) => {
+      const size = elementsOf(value) / n;
+      return [value, all.subarray(first * size, (first + n) * size)] as const;
     };
-    for (const [layer, { key, value }] of this.memory.layers.entries()) {
-      for (const [part, { ring, current }] of [
-        ["k", key],
-        ["v", value],
-      ] as const) {
-        const names = slabNames(part, layer);
-        feeds[names.ring] = view(ring, this.memory.geometry.ringRows);
-        feeds[names.current] = view(current, block);
-      }
-    }
-    return feeds;
+    return namedTensors(
+      this.memory.layers.flatMap(({ key, value }, layer) => {
+        const keys = cacheInputs(this.config, "k", layer, { n, ringRows, block });
+        const values = cacheInputs(this.config, "v", layer, { n, ringRows, block });
+        return [
+          view(keys.ring, key.ring),
+          view(keys.current, key.current),
+          view(values.ring, value.ring),
+          view(values.current, value.current),
+        ];
+      }),
+    );
   }
 }
 

@@ -1,7 +1,7 @@
 import { ModelChanged } from "../checkpoint/model-error.ts";
 import type { Checkpoint } from "../checkpoint/safetensors.ts";
+import { embeddingName } from "../checkpoint/weight-shapes.ts";
 import { type DigestedRange, isWhole } from "../graph/digest.ts";
-import { embeddingName } from "../graph/graph.ts";
 
 /**
  * Rows of the embedding table, read from the checkpoint as they are needed. A mapped table would become resident row

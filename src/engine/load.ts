@@ -11,7 +11,7 @@ import { readWindowAdvice, windowWarning } from "../checkpoint/window-advice.ts"
 import { type DigestedRange, isSampled, isWhole } from "../graph/digest.ts";
 import { ensureEngineFile } from "../graph/engine-file.ts";
 import { discardManifest } from "../graph/engine-manifest.ts";
-import { weightFileName } from "../graph/graph.ts";
+import { weightFileName } from "../graph/plan.ts";
 import { block, geometry } from "../kv/geometry.ts";
 import { slabBytes } from "../kv/slab-bytes.ts";
 import { SlabMemory } from "../kv/slab-memory.ts";

@@ -1,5 +1,5 @@
 import type { ModelConfig } from "../checkpoint/config.ts";
-import { attentionRows, slabNames } from "../graph/graph.ts";
+import { attentionRows, elementsOf, type GraphValue, newRows, tokenInputs } from "../graph/signature.ts";
 import { block, blockStart, type Geometry } from "../kv/geometry.ts";
 import { writeMask } from "../kv/mask.ts";
 import { writeAngles } from "../kv/rotary.ts";
@@ -38,10 +38,19 @@ export class NewRowMemory {
   }
 }
 
+/** Tensors over arrays, by the names of the graph's values. */
+export function namedTensors(
+  values: Iterable<readonly [value: GraphValue<number>, data: Tensor.DataType]>,
+): Record<string, Tensor> {
+  const tensors: Record<string, Tensor> = {};
+  for (const [{ name, dtype, shape }, data] of values) tensors[name] = new Tensor(dtype, data, shape);
+  return tensors;
+}
+
 /** What a step of n sessions with `tokens` rows each is fed besides the slabs, and the new rows it gives. */
 export class StepOperands {
   readonly feeds: Record<string, Tensor>;
-  readonly fetches: Record<string, Tensor> = {};
+  readonly fetches: Record<string, Tensor>;
   readonly rows: NewRows;
   readonly #x: Float32Array;
   readonly #cos: Float32Array;
@@ -53,17 +62,18 @@ export class StepOperands {
   constructor(
     private readonly config: ModelConfig,
     private readonly geometry: Geometry,
-    newRows: NewRowMemory,
+    memory: NewRowMemory,
     n: number,
     private readonly tokens: number,
   ) {
-    const { hiddenSize, headDim, kvHeads } = config;
-    const maskRows = attentionRows(config).perToken * tokens;
-    this.#x = new Float32Array(n * tokens * hiddenSize);
-    this.#cos = new Float32Array((n * tokens * headDim) / 2);
-    this.#sin = new Float32Array(this.#cos.length);
-    this.#mask = new Float32Array(n * maskRows * geometry.rows);
-    const slots = new BigInt64Array(n * kvHeads * tokens * 3);
+    const { headDim, kvHeads } = config;
+    const gT = attentionRows(config).perToken * tokens;
+    const inputs = tokenInputs(config, { n, T: tokens, nT: n * tokens, gT, rows: geometry.rows });
+    this.#x = new Float32Array(elementsOf(inputs.x));
+    this.#cos = new Float32Array(elementsOf(inputs.cos));
+    this.#sin = new Float32Array(elementsOf(inputs.sin));
+    this.#mask = new Float32Array(elementsOf(inputs.mask));
+    const slots = new BigInt64Array(elementsOf(inputs.slots));
     for (let i = 0, at = 0; i < n; i++) {
       for (let head = 0; head < kvHeads; head++) {
         for (let t = 0; t < tokens; t++, at += 3) {
@@ -75,25 +85,26 @@ export class StepOperands {
     this.#slots = new Int32Array(slots.buffer);
     const ropeRows = BigInt64Array.from({ length: n * tokens }, (_, row) => BigInt(row));
     const parts = BigInt64Array.of(BigInt(geometry.ringRows), BigInt(block));
-    this.feeds = {
-      x: new Tensor("float32", this.#x, [n, tokens, hiddenSize]),
-      cos: new Tensor("float32", this.#cos, [n * tokens, headDim / 2]),
-      sin: new Tensor("float32", this.#sin, [n * tokens, headDim / 2]),
-      rope_rows: new Tensor("int64", ropeRows, [n, tokens]),
-      slots: new Tensor("int64", slots, [n, kvHeads, tokens, 3]),
-      mask: new Tensor("float32", this.#mask, [n, 1, maskRows, geometry.rows]),
-      parts: new Tensor("int64", parts, [2]),
-    };
-    const views = (part: "k" | "v", places: readonly Float32Array[]) =>
-      places.map((place, layer) => {
-        const rows = place.subarray(0, n * kvHeads * tokens * headDim);
-        this.fetches[slabNames(part, layer).fresh] = new Tensor("float32", rows, [n, kvHeads, tokens, headDim]);
-        return rows;
-      });
-    this.rows = { keys: views("k", newRows.keys), values: views("v", newRows.values), tokens };
+    this.feeds = namedTensors([
+      [inputs.x, this.#x],
+      [inputs.cos, this.#cos],
+      [inputs.sin, this.#sin],
+      [inputs.ropeRows, ropeRows],
+      [inputs.slots, slots],
+      [inputs.mask, this.#mask],
+      [inputs.parts, parts],
+    ]);
+    const size = n * kvHeads * tokens * headDim;
+    const keys = memory.keys.map((place) => place.subarray(0, size));
+    const values = memory.values.map((place) => place.subarray(0, size));
+    this.fetches = namedTensors([
+      ...keys.map((rows, layer) => [newRows(config, "k", layer, { n, T: tokens }), rows] as const),
+      ...values.map((rows, layer) => [newRows(config, "v", layer, { n, T: tokens }), rows] as const),
+    ]);
+    this.rows = { keys, values, tokens };
   }
 
-  /** Writes the operands of the i-th session's chunk. Rows behind its last token repeat it. */
+  /** Writes the operands of the i-th session's chunk. Rows after its last token repeat it. */
   fill(i: number, chunk: Chunk, embedding: Embedding): void {
     const { geometry } = this;
     const { hiddenSize, kvHeads, inverseFrequencies } = this.config;

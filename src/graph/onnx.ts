@@ -1,5 +1,6 @@
 import { onnx } from "onnx-proto";
 import type { PlannedTensor } from "./plan.ts";
+import type { GraphValue } from "./signature.ts";
 
 export type Attribute = number | { int: number } | { ints: number[] };
 
@@ -25,14 +26,13 @@ export class GraphWriter {
   readonly #outputs: onnx.IValueInfoProto[] = [];
   readonly #shapes = new Map<string, string>();
 
-  /** A graph input; a string in `shape` names a dimension that is known only at run time. */
-  input(name: string, dtype: "float32" | "int64", shape: (number | string)[]): string {
-    this.#inputs.push(valueInfo(name, dtype, shape));
-    return name;
+  /** A graph input; a string in its shape names a size that is known only at run time. */
+  input(value: GraphValue<string>): void {
+    this.#inputs.push(valueInfo(value));
   }
 
-  output(name: string, dtype: "float32" | "int64", shape: (number | string)[]): void {
-    this.#outputs.push(valueInfo(name, dtype, shape));
+  output(value: GraphValue<string>): void {
+    this.#outputs.push(valueInfo(value));
   }
 
   /** A node with one output, named `out`. An integer attribute is written `{ int: n }`, a bare number is a float. */
@@ -86,10 +86,6 @@ export class GraphWriter {
     return name;
   }
 
-  get nodeCount(): number {
-    return this.#nodes.length;
-  }
-
   /** The serialized ModelProto. */
   finish(): Uint8Array {
     const model: onnx.IModelProto = {
@@ -117,7 +113,7 @@ function attribute(name: string, value: Attribute): onnx.IAttributeProto {
   return "int" in value ? { name, type: kinds.INT, i: value.int } : { name, type: kinds.INTS, ints: value.ints };
 }
 
-function valueInfo(name: string, dtype: "float32" | "int64", shape: (number | string)[]): onnx.IValueInfoProto {
+function valueInfo({ name, dtype, shape }: GraphValue<string>): onnx.IValueInfoProto {
   const dim = shape.map((size) => (typeof size === "number" ? { dimValue: size } : { dimParam: size }));
   return { name, type: { tensorType: { elemType: dtype === "float32" ? FLOAT : INT64, shape: { dim } } } };
 }

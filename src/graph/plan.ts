@@ -1,5 +1,7 @@
 /** What an engine's weight file holds and where: the contract between the graph and the builder of the file. */
 
+export const weightFileName = "weights.bin";
+
 /** How the linear layers' weights are stored. */
 export type Quantization = "q8" | "q4" | "f32";
 

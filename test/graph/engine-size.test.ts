@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { readConfig } from "../../src/checkpoint/config.ts";
 import { ensureEngineFile } from "../../src/graph/engine-file.ts";
 import { engineFileBytes } from "../../src/graph/engine-size.ts";
-import { weightFileName } from "../../src/graph/graph.ts";
+import { weightFileName } from "../../src/graph/plan.ts";
 import { scratchDir } from "../scratch.ts";
 
 const goldens = ["qwen3-tied", "qwen2-bias", "llama3-rope"].map((name) => join(import.meta.dir, "../golden", name));

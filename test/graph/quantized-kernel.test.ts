@@ -24,8 +24,8 @@ async function multiply(
   const { bits, blockSize } = format;
   const blocks = Math.ceil(k / blockSize);
   const { packed, scales } = quantized;
-  writer.input("x", "float32", ["rows", k]);
-  writer.output("y", "float32", ["rows", n]);
+  writer.input({ name: "x", dtype: "float32", shape: ["rows", k] });
+  writer.output({ name: "y", dtype: "float32", shape: ["rows", n] });
   const weights = [
     {
       name: "packed",

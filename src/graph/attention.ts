@@ -1,0 +1,111 @@
+import { type Layer, norm } from "./layer.ts";
+import { attentionRows, cacheInputs, newRows, openSizes } from "./signature.ts";
+
+/** The keys or the values that a query may see, each [n, kvHeads, rows, headDim]. */
+interface Seen {
+  ring: string;
+  /** The current block, with the step's new rows in it. */
+  block: string;
+}
+
+/** Attention over the cache and the step's own tokens, from x [n, T, hidden] to [n, T, hidden]. */
+export function attend(layer: Layer, x: string): string {
+  const rotatedQuery = projectHeads(layer, x);
+  const keys = declareCache(layer, "k");
+  const values = declareCache(layer, "v");
+  const query = foldGroups(layer, rotatedQuery);
+  const attended = unfoldGroups(layer, mix(layer, weigh(layer, query, keys), values));
+  return layer.linear(attended, "o", ["self_attn.o_proj"]);
+}
+
+/** Queries [n, heads, T, headDim], rotated to their positions; the keys and values become the layer's new rows. */
+function projectHeads(layer: Layer, x: string): string {
+  const { config, writer, inputs } = layer.decoder;
+  const { heads, kvHeads, headDim } = config;
+  const projected = layer.linear(x, "qkv", ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"]);
+  const byToken = writer.node(
+    "Reshape",
+    [projected, writer.int64([0, 0, heads + 2 * kvHeads, headDim])],
+    layer.at("qkv.heads"),
+  );
+  const byHead = writer.node("Transpose", [byToken], layer.at("qkv.byhead"), { perm: { ints: [0, 2, 1, 3] } });
+  const split = [layer.at("q"), layer.at("k"), newRowsOf(layer, "v").name];
+  writer.nodes("Split", [byHead, writer.int64([heads, kvHeads, kvHeads])], split, { axis: { int: 1 } });
+
+  const rotate = (part: "q" | "k", count: number, out: string): string => {
+    const weight = layer.named(`self_attn.${part}_norm.weight`);
+    const input = config.qkNorm
+      ? norm(layer.decoder, layer.at(part), weight, layer.at(`${part}.norm`))
+      : layer.at(part);
+    const { ropeRows, cos, sin } = inputs;
+    return writer.node("RotaryEmbedding", [input, ropeRows.name, cos.name, sin.name], out, {
+      num_heads: { int: count },
+    });
+  };
+  const query = rotate("q", heads, layer.at("q.rope"));
+  rotate("k", kvHeads, newRowsOf(layer, "k").name);
+  return query;
+}
+
+/** Declares the layer's part of the cache and its new rows, and puts these into a copy of the current block. */
+function declareCache(layer: Layer, part: "k" | "v"): Seen {
+  const { config, writer, inputs } = layer.decoder;
+  const { ring, current } = cacheInputs(config, part, layer.index, openSizes);
+  const fresh = newRowsOf(layer, part);
+  writer.input(ring);
+  writer.input(current);
+  writer.output(fresh);
+  const scattered = [current.name, inputs.slots.name, fresh.name];
+  return { ring: ring.name, block: writer.node("ScatterND", scattered, `${part}.block.${layer.index}`) };
+}
+
+function newRowsOf({ decoder, index }: Layer, part: "k" | "v") {
+  return newRows(decoder.config, part, index, openSizes);
+}
+
+/** The query heads of a group become rows of one product: [n, kvHeads, gT, headDim]. */
+function foldGroups(layer: Layer, query: string): string {
+  const { config, writer } = layer.decoder;
+  const { kvHeads, headDim } = config;
+  const rows =
+    attentionRows(config).repeat === 1
+      ? query
+      : writer.node("Concat", [query, query], layer.at("q.twice"), { axis: { int: 2 } });
+  return writer.node("Reshape", [rows, writer.int64([0, kvHeads, -1, headDim])], layer.at("q.folded"));
+}
+
+/** How much each row counts for each query: softmax(query keys^T / sqrt(headDim) + mask), parted in ring and block. */
+function weigh(layer: Layer, query: string, keys: Seen): Seen {
+  const { config, writer, inputs } = layer.decoder;
+  const scores = (seen: string, out: string) =>
+    writer.node("FusedMatMul", [query, seen], layer.at(out), { transB: { int: 1 }, alpha: config.headDim ** -0.5 });
+  const both = [scores(keys.ring, "scores.ring"), scores(keys.block, "scores.block")];
+  const all = writer.node("Concat", both, layer.at("scores"), { axis: { int: -1 } });
+  const masked = writer.node("Add", [all, inputs.mask.name], layer.at("masked"));
+  const attention = writer.node("Softmax", [masked], layer.at("attention"), { axis: { int: -1 } });
+  const parted = { ring: layer.at("attention.ring"), block: layer.at("attention.block") };
+  writer.nodes("Split", [attention, inputs.parts.name], [parted.ring, parted.block], { axis: { int: -1 } });
+  return parted;
+}
+
+/** The sum of all values, each as much as it counts: [n, kvHeads, gT, headDim]. */
+function mix(layer: Layer, weights: Seen, values: Seen): string {
+  const { writer } = layer.decoder;
+  const ring = writer.node("MatMul", [weights.ring, values.ring], layer.at("attended.ring"));
+  const block = writer.node("MatMul", [weights.block, values.block], layer.at("attended.block"));
+  return writer.node("Add", [ring, block], layer.at("attended.folded"));
+}
+
+/** From rows of groups back to [n, T, heads * headDim]. */
+function unfoldGroups(layer: Layer, folded: string): string {
+  const { config, writer } = layer.decoder;
+  const { heads, headDim } = config;
+  let rows = folded;
+  if (attentionRows(config).repeat > 1) {
+    rows = layer.at("attended.once");
+    writer.nodes("Split", [folded], [rows, layer.at("attended.again")], { axis: { int: 2 } });
+  }
+  const byHead = writer.node("Reshape", [rows, writer.int64([0, heads, -1, headDim])], layer.at("attended.byhead"));
+  const byToken = writer.node("Transpose", [byHead], layer.at("attended.bytoken"), { perm: { ints: [0, 2, 1, 3] } });
+  return writer.node("Reshape", [byToken, writer.int64([0, 0, heads * headDim])], layer.at("attended"));
+}

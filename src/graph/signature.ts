@@ -1,0 +1,113 @@
+/** The inputs and outputs of the graph: the writer declares them, and each step of the engine feeds and fetches them. */
+
+import type { ModelConfig } from "../checkpoint/config.ts";
+
+/** A size of a step, or its name in the graph, which leaves these sizes open. */
+export interface GraphSizes<Size extends number | string> {
+  /** n sequences with T tokens each. */
+  n: Size;
+  T: Size;
+  nT: Size;
+  /** Rows of the attention's matrices: see `attentionRows`. */
+  gT: Size;
+  /** Rows of a sequence's cache: the ring, the current block, and both. */
+  ringRows: Size;
+  block: Size;
+  rows: Size;
+  /** Rows of [nT] whose logits are wanted. */
+  k: Size;
+}
+
+export const openSizes: GraphSizes<string> = {
+  n: "n",
+  T: "T",
+  nT: "nT",
+  gT: "gT",
+  ringRows: "ringRows",
+  block: "block",
+  rows: "rows",
+  k: "k",
+};
+
+export interface GraphValue<Size extends number | string> {
+  name: string;
+  dtype: "float32" | "int64";
+  shape: (Size | number)[];
+}
+
+type Sizes<Size extends number | string, Names extends keyof GraphSizes<Size>> = Pick<GraphSizes<Size>, Names>;
+
+/** What a step of n sequences with T tokens each is fed besides the cache. */
+export function tokenInputs<Size extends number | string>(
+  { hiddenSize, kvHeads, headDim }: ModelConfig,
+  { n, T, nT, gT, rows }: Sizes<Size, "n" | "T" | "nT" | "gT" | "rows">,
+) {
+  return {
+    /** The tokens' embeddings. */
+    x: float32("x", n, T, hiddenSize),
+    /** The angles of RoPE, a row for each token, and which row is whose. */
+    cos: float32("cos", nT, headDim / 2),
+    sin: float32("sin", nT, headDim / 2),
+    ropeRows: int64("rope_rows", n, T),
+    /** Where a token's key and value go: (sequence, head, row of the current block). */
+    slots: int64("slots", n, kvHeads, T, 3),
+    /** 0 where a query sees a row, -Infinity elsewhere; the ring's rows come first, then the current block's. */
+    mask: float32("mask", n, 1, gT, rows),
+    /** (ringRows, block): where to part what is summed over all rows. */
+    parts: int64<Size>("parts", 2),
+  };
+}
+
+/** The cached keys or values of one layer, which a step only reads. */
+export function cacheInputs<Size extends number | string>(
+  { kvHeads, headDim }: ModelConfig,
+  part: "k" | "v",
+  layer: number,
+  { n, ringRows, block }: Sizes<Size, "n" | "ringRows" | "block">,
+) {
+  return {
+    ring: float32(`${part}.ring.${layer}`, n, kvHeads, ringRows, headDim),
+    current: float32(`${part}.current.${layer}`, n, kvHeads, block, headDim),
+  };
+}
+
+/** The keys or values that one layer computed of a step's tokens; the engine writes them to the cache. */
+export function newRows<Size extends number | string>(
+  { kvHeads, headDim }: ModelConfig,
+  part: "k" | "v",
+  layer: number,
+  { n, T }: Sizes<Size, "n" | "T">,
+): GraphValue<Size> {
+  return float32(`${part}.new.${layer}`, n, kvHeads, T, headDim);
+}
+
+/** The language-model head: the rows of [nT] that are wanted (may be none), their logits and the argmax of these. */
+export function headValues<Size extends number | string>(
+  { vocabSize }: ModelConfig,
+  { k }: Sizes<Size, "k">,
+): Record<"last" | "logits" | "best", GraphValue<Size>> {
+  return { last: int64("last", k), logits: float32("lm_head.out", k, vocabSize), best: int64("best", k) };
+}
+
+/**
+ * How many rows of the attention's matrices one token takes, and how often the query is repeated to get there. The
+ * query heads of a group are rows of one product. Where a group has a single head, two rows are made of its query: a
+ * product with a single row takes another kernel and gives other bits.
+ */
+export function attentionRows(config: Pick<ModelConfig, "heads" | "kvHeads">): { perToken: number; repeat: 1 | 2 } {
+  const group = config.heads / config.kvHeads;
+  return group === 1 ? { perToken: 2, repeat: 2 } : { perToken: group, repeat: 1 };
+}
+
+/** Elements of a value whose sizes are known. */
+export function elementsOf({ shape }: GraphValue<number>): number {
+  return shape.reduce((product, size) => product * size, 1);
+}
+
+function float32<Size extends number | string>(name: string, ...shape: (Size | number)[]): GraphValue<Size> {
+  return { name, dtype: "float32", shape };
+}
+
+function int64<Size extends number | string>(name: string, ...shape: (Size | number)[]): GraphValue<Size> {
+  return { name, dtype: "int64", shape };
+}
