@@ -9,6 +9,7 @@ import type { ConfigV2, ReportV2 } from "../report/report.ts";
 import { reportText } from "../report/report-file.ts";
 import { Checkpoint } from "./checkpoint.ts";
 import { type Clock, systemClock } from "./clock.ts";
+import { Kills } from "./kills.ts";
 import type { BenchOptions } from "./options.ts";
 import { outputsOf } from "./outputs.ts";
 import { Progress } from "./progress.ts";
@@ -37,8 +38,10 @@ export async function bench(options: BenchOptions): Promise<BenchOutcome> {
   const outputs = outputsOf(options);
   const workload = options.workload === undefined ? builtInWorkload : await readWorkload(options.workload);
   await using target = await openTarget(options, outputs.log?.path);
-  const walkOf = (control: ConfigV2["control"], clock: Clock) =>
-    new Walk({ ...options, ...target, eosTokenIds: target.info.defaultEosTokenIds, workload, control, clock });
+  const walkOf = (control: ConfigV2["control"], clock: Clock, kills?: Kills) => {
+    const eosTokenIds = target.info.defaultEosTokenIds;
+    return new Walk({ ...options, ...target, eosTokenIds, workload, control, clock, ...(kills && { kills }) });
+  };
   if (options.warmUpTurns > 0) {
     say(`warming up: turns that nobody records, ${options.warmUpTurns} of them or for ${longestWarmUpS} s`);
   }
@@ -49,7 +52,13 @@ export async function bench(options: BenchOptions): Promise<BenchOutcome> {
   using stop = new StopSignals();
   const clock = systemClock();
   const config = configOf(options, target, workload, warmUpTurns);
-  const record = new RunRecord({ config, world: worldOf(target.info), clock, loadAverage });
+  const { server } = target;
+  const kills =
+    server && options.killTimes > 0
+      ? new Kills({ server, times: options.killTimes, durationS: options.durationS, clock })
+      : undefined;
+  const restarts = kills && { restarts: kills.restarts };
+  const record = new RunRecord({ config, world: worldOf(target.info), clock, loadAverage, ...restarts });
   const checkpoint = new Checkpoint({
     to: outputs.checkpoint,
     everyS: options.checkpointEveryS,
@@ -60,7 +69,7 @@ export async function bench(options: BenchOptions): Promise<BenchOutcome> {
   checkpoint.write();
   stop.signal.addEventListener("abort", () => checkpoint.writeOrWarn());
 
-  const walk = walkOf(options.control, clock);
+  const walk = walkOf(options.control, clock, kills);
   let abortReason: string | null = null;
   {
     using progress = new Progress({ run: options, record, nowS: clock.nowS, terminal: process.stderr });
@@ -92,7 +101,7 @@ function configOf(options: BenchOptions, target: Target, workload: Workload, war
     workload_messages: workload.messages.length,
     template: options.template,
     control: options.control,
-    own_server: target.isOwnServer,
+    own_server: target.server !== undefined,
   };
 }
 

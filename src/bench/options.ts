@@ -35,6 +35,8 @@ export interface BenchOptions extends RunOptions, Connection {
   control: ConfigV2["control"];
   /** An inconclusive latency gate counts too. */
   strict: boolean;
+  /** Times that its own server is killed on the way, and started again. */
+  killTimes: number;
 }
 
 /** The server's flags that a bench of its own passes on as they are, when they are given: `serve` checks them. */
@@ -128,6 +130,11 @@ export const smokeFlags = {
     valueHint: "time",
     description: `From one turn's start to the next one's (default: duration/${smokeTurns})`,
   },
+  kill: {
+    type: "string",
+    valueHint: "times",
+    description: "Kill the server so often in the middle of an answer, and start it again: the session has to go on",
+  },
   ...runFlags,
   ...connectionFlags,
   ...serverFlags,
@@ -167,6 +174,7 @@ export function benchOptions(
     template: oneOf("template", given("template", args), templateNames),
     control: oneOf("control", given("control", args), ["none", "reprefill"]),
     strict: args.strict === true,
+    killTimes: 0,
   };
 }
 
@@ -183,7 +191,13 @@ export function smokeOptions(args: Values<typeof smokeFlags>, kakeya: readonly s
   const length = text(args.duration) ?? smokeFlags.duration.default;
   const spacing = text(args["turn-spacing"]) ?? String(duration("duration", length) / smokeTurns);
   const output = `results/smoke-${Math.floor(nowS)}.json`;
-  return benchOptions({ ...args, duration: length, "turn-spacing": spacing }, kakeya, nowS, output);
+  const { kill, ...others } = args;
+  const kills = kill === undefined ? 0 : integer("kill", String(kill));
+  const options = benchOptions({ ...others, duration: length, "turn-spacing": spacing }, kakeya, nowS, output);
+  if (kills > 0 && options.address !== undefined) {
+    throw new UsageError("--kill is for the server that smoke starts: leave out --address");
+  }
+  return { ...options, killTimes: kills };
 }
 
 /** As `serve` takes them: only those that were given. */

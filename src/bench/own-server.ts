@@ -24,28 +24,27 @@ const stopGraceS = 15;
 export class OwnServer implements AsyncDisposable {
   private constructor(
     readonly address: string,
-    readonly pid: number,
-    private readonly child: ServerProcess,
+    private readonly options: OwnServerOptions,
+    private child: ServerProcess,
   ) {}
+
+  get pid(): number {
+    return this.child.pid;
+  }
 
   /**
    * Resolves when the server says that it answers; the first start of a large model can take minutes.
    * @throws ServerFailed, or UsageError when the server refused its flags
    */
-  static async start({ kakeya, flags, logPath }: OwnServerOptions): Promise<OwnServer> {
-    const stderr = openForAppending(logPath);
-    const logStart = fstatSync(stderr).size;
-    const child = spawn([...kakeya, "serve", "--bind", "127.0.0.1:0", "--stop-with-stdin", ...flags], stderr);
-    closeSync(stderr);
-    const address = await readyAddress(child.stdout);
-    if (address !== undefined) return new OwnServer(address, child.pid, child);
-    const code = await child.exited;
-    const said = tail(logPath, logStart);
-    // Its flags were ours: what is wrong with them is wrong with our command line.
-    if (code === exit.usage) throw new UsageError(said.replace(/^kakeya: |\nsee kakeya serve --help$/g, ""));
-    throw new ServerFailed(`the server ended with code ${code} before it was ready; its log, ${logPath}:\n${said}`);
+  static async start(options: OwnServerOptions): Promise<OwnServer> {
+    const { address, child } = await started(options, "127.0.0.1:0");
+    return new OwnServer(address, options, child);
   }
 
+  /** After it was killed: at the same address. @throws ServerFailed */
+  async startAgain(): Promise<void> {
+    this.child = (await started(this.options, this.address)).child;
+  }
   /** Stops it as SIGTERM does, and by force when that takes too long. */
   async stop(): Promise<void> {
     this.child.kill();
@@ -66,6 +65,23 @@ export class OwnServer implements AsyncDisposable {
 }
 
 type ServerProcess = ReturnType<typeof spawn>;
+
+async function started(
+  { kakeya, flags, logPath }: OwnServerOptions,
+  bind: string,
+): Promise<{ address: string; child: ServerProcess }> {
+  const stderr = openForAppending(logPath);
+  const logStart = fstatSync(stderr).size;
+  const child = spawn([...kakeya, "serve", "--bind", bind, "--stop-with-stdin", ...flags], stderr);
+  closeSync(stderr);
+  const address = await readyAddress(child.stdout);
+  if (address !== undefined) return { address, child };
+  const code = await child.exited;
+  const said = tail(logPath, logStart);
+  // Its flags were ours: what is wrong with them is wrong with our command line.
+  if (code === exit.usage) throw new UsageError(said.replace(/^kakeya: |\nsee kakeya serve --help$/g, ""));
+  throw new ServerFailed(`the server ended with code ${code} before it was ready; its log, ${logPath}:\n${said}`);
+}
 
 /**
  * The pipe on its standard input closes when this process ends, however it ends, and tells the server to stop.

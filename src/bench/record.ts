@@ -2,7 +2,15 @@
 
 import { aggregateV2 } from "../report/aggregate.ts";
 import { judge } from "../report/gates.ts";
-import { type ConfigV2, type Gates, type ReportV2, reportKind, type TurnV2, type World } from "../report/report.ts";
+import {
+  type ConfigV2,
+  type Gates,
+  type ReportV2,
+  type Restart,
+  reportKind,
+  type TurnV2,
+  type World,
+} from "../report/report.ts";
 import type { Clock } from "./clock.ts";
 
 /** The world without what only the run's end knows. */
@@ -14,6 +22,8 @@ export interface RecordOptions {
   /** Starts with the run. */
   clock: Clock;
   loadAverage: () => World["load_average_end"];
+  /** Those until now; absent where the server is left alone. */
+  restarts?: readonly Restart[];
 }
 
 export class RunRecord {
@@ -34,7 +44,7 @@ export class RunRecord {
 
   /** The report as of now. Shares `turns` with this record: write it before the next turn. */
   report(ended: { partial: boolean; abortReason: string | null }): ReportV2 {
-    const { clock, config, world, loadAverage } = this.#options;
+    const { clock, config, world, loadAverage, restarts } = this.#options;
     const durationS = clock.nowS();
     return {
       schema_version: 2,
@@ -46,6 +56,7 @@ export class RunRecord {
       duration_s: durationS,
       config,
       world: { ...world, load_average_end: loadAverage() },
+      ...(restarts && { restarts: [...restarts] }),
       turns: this.turns,
       agg: aggregateV2(this.turns, durationS),
       gates: this.gates(),

@@ -26,7 +26,7 @@ function controlLine({ config }: ReportV2): string[] {
   return config.control === "none" ? [] : [`control      ${config.control}: this run is meant to fail`];
 }
 
-function figures({ agg, world }: ReportV2): string[] {
+function figures({ agg, world, restarts }: ReportV2): string[] {
   const rows: [string, string][] = [
     ["model", `${world.model_id} ${world.quantization}, ${world.sink}+${world.window} tokens cached`],
     ["turns", `${agg.n_turns} in ${formatDuration(agg.duration_s ?? 0)}, ${agg.n_errors} failed`],
@@ -34,6 +34,10 @@ function figures({ agg, world }: ReportV2): string[] {
       "history",
       `${agg.final_history_length ?? 0} tokens in ${agg.n_sessions} session${agg.n_sessions === 1 ? "" : "s"}`,
     ],
+    ...(restarts ?? []).map(({ t_relative_s, down_s }): [string, string] => [
+      "killed",
+      `the server, at ${formatSeconds(t_relative_s)}; it answered again after ${formatSeconds(down_s)}`,
+    ]),
     ["latency", quantiles(agg.p50_latency_s, agg.p95_latency_s)],
     ["first token", quantiles(agg.p50_ttft_s, agg.p95_ttft_s)],
     ["per token", quantiles(agg.p50_tpot_s, agg.p95_tpot_s)],

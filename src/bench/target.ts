@@ -1,5 +1,9 @@
 /** What a run measures: a server that was given or started, and the tokenizer that goes with its model. */
 
+import { randomUUID } from "node:crypto";
+import { rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { resolveModel } from "../checkpoint/resolve.ts";
 import { windowWarning } from "../checkpoint/window-advice.ts";
 import { say } from "../cli/output.ts";
@@ -12,7 +16,8 @@ import { OwnServer } from "./own-server.ts";
 
 export interface Target extends AsyncDisposable {
   address: string;
-  isOwnServer: boolean;
+  /** Where the bench has started it. */
+  server: OwnServer | undefined;
   client: Client;
   /** When the run began. */
   info: RuntimeInfo;
@@ -25,7 +30,8 @@ export interface Target extends AsyncDisposable {
  */
 export async function openTarget(options: BenchOptions, logPath: string | undefined): Promise<Target> {
   await using opened = new AsyncDisposableStack();
-  const server = logPath === undefined ? undefined : opened.use(await startServer(options, logPath));
+  const server =
+    logPath === undefined ? undefined : opened.use(await startServer(options, logPath, stateFolder(opened)));
   const address = options.address ?? server?.address ?? "";
   const access = await clientOptions(options);
   const client = opened.use(new Client(address, access));
@@ -38,13 +44,21 @@ export async function openTarget(options: BenchOptions, logPath: string | undefi
   const tokenizer = tokenizerFor(options, info);
   const parts = opened.move();
   const close = () => parts.disposeAsync();
-  return { address, isOwnServer: server !== undefined, client, info, tokenizer, [Symbol.asyncDispose]: close };
+  return { address, server, client, info, tokenizer, [Symbol.asyncDispose]: close };
 }
 
-async function startServer({ kakeya, serverFlags }: BenchOptions, logPath: string): Promise<OwnServer> {
-  const server = await OwnServer.start({ kakeya, flags: serverFlags, logPath });
+async function startServer({ kakeya, serverFlags, killTimes }: BenchOptions, logPath: string, stateDir: string) {
+  const flags = killTimes === 0 ? serverFlags : [...serverFlags, "--state", stateDir];
+  const server = await OwnServer.start({ kakeya, flags, logPath });
   say(`started a server of its own at ${server.address} (pid ${server.pid}, log ${logPath})`);
   return server;
+}
+
+/** Gone when the run is. */
+function stateFolder(opened: AsyncDisposableStack): string {
+  const path = join(tmpdir(), `kakeya-state-${randomUUID()}`);
+  opened.defer(() => rmSync(path, { recursive: true, force: true }));
+  return path;
 }
 
 async function firstAnswer(client: Client, address: string, timeoutS: number): Promise<RuntimeInfo> {

@@ -1,6 +1,6 @@
 /** One turn against a server, with every number that the report keeps of it. */
 
-import type { Client, Session, StopReason } from "../client/index.ts";
+import { type Client, type Session, type StopReason, Unavailable } from "../client/index.ts";
 import type { OkTurnV2 } from "../report/report.ts";
 import type { Clock } from "./clock.ts";
 
@@ -20,6 +20,12 @@ export interface TurnRequest {
   startedS: number;
   clock: Clock;
   signal: AbortSignal;
+  /** Tokens of the session before the turn; for `recovered`. */
+  historyBefore: number;
+  /** Told of each id of the answer. */
+  onId?: () => void;
+  /** After a call failed: whether the turn can go on where the session stands; resolves when the server is back. */
+  recovered?: () => Promise<boolean>;
 }
 
 /** The server ended the generation although nobody cancelled it. */
@@ -36,20 +42,38 @@ export class ModelChanged extends Error {
 export async function measureTurn(request: TurnRequest): Promise<{ turn: MeasuredTurn; answerIds: number[] }> {
   const { client, clock, signal, startedS } = request;
   const session = await request.openSession();
+  const prompt = [...request.historyIds, ...Array.from(request.messageIds)];
   const appendStartedS = clock.nowS();
-  await session.append([...request.historyIds, ...Array.from(request.messageIds)], { signal });
-  const appendedS = clock.nowS();
-
+  let appendedS = appendStartedS;
   const answerIds: number[] = [];
+  /** How much of the turn is part of the history, seen or not. */
+  let done = 0;
   const gaps = new Gaps();
-  for await (const id of session.generate({ maxTokens: request.maxTokens, signal })) {
-    gaps.add(clock.nowS());
-    answerIds.push(id);
+  while (done < prompt.length + request.maxTokens) {
+    try {
+      if (done < prompt.length) {
+        await session.append(prompt, { signal });
+        appendedS = clock.nowS();
+        done = prompt.length;
+      }
+      for await (const id of session.generate({ maxTokens: prompt.length + request.maxTokens - done, signal })) {
+        gaps.add(clock.nowS());
+        answerIds.push(id);
+        done++;
+        request.onId?.();
+      }
+      break;
+    } catch (error) {
+      if (!(await request.recovered?.())) throw error;
+      done = (await historyOf(session, signal)) - request.historyBefore;
+    }
   }
   const endedS = clock.nowS();
-  const stopReason = session.lastResult?.stopReason ?? "cancelled";
+  const emitted = done - prompt.length;
+  // The last of several calls may have ended with the server, and have left nothing to do.
+  const stopReason = emitted === request.maxTokens ? "max-tokens" : (session.lastResult?.stopReason ?? "cancelled");
   if (stopReason === "cancelled") {
-    throw new AnswerCut(`the server ended the answer after ${answerIds.length} tokens`);
+    throw new AnswerCut(`the server ended the answer after ${emitted} tokens`);
   }
 
   const info = await session.info({ signal });
@@ -65,7 +89,7 @@ export async function measureTurn(request: TurnRequest): Promise<{ turn: Measure
     ttft_s: gaps.firstS === null ? null : gaps.firstS - startedS,
     tpot_s: gaps.meanS,
     itl_max_s: gaps.longestS,
-    n_emitted: answerIds.length,
+    n_emitted: emitted,
     user_message_tokens: request.messageIds.length,
     stop_reason: reportedStopReason(stopReason),
     history_length: info.historyTokens,
@@ -79,6 +103,18 @@ export async function measureTurn(request: TurnRequest): Promise<{ turn: Measure
     inv2: info.inv2Violations,
   };
   return { turn, answerIds };
+}
+
+/** Tokens of a session whose server has only just come back: its connection may take some attempts. */
+async function historyOf(session: Session, signal: AbortSignal): Promise<number> {
+  for (;;) {
+    try {
+      return (await session.info({ signal })).historyTokens;
+    } catch (error) {
+      if (!(error instanceof Unavailable)) throw error;
+      await Bun.sleep(100);
+    }
+  }
 }
 
 /** The gaps between the ids of one answer, without keeping their times. */

@@ -11,6 +11,7 @@ import {
 import type { ConfigV2, TurnV2 } from "../report/report.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import type { Clock } from "./clock.ts";
+import type { Kills } from "./kills.ts";
 import { type PreviousAnswer, promptText, type TemplateName } from "./template.ts";
 import { measureTurn } from "./turn.ts";
 import type { Workload } from "./workload.ts";
@@ -29,6 +30,8 @@ export interface WalkOptions {
   maxTokens: number;
   /** Longest a turn may take; then it is cancelled and has failed. */
   turnTimeoutS: number;
+  /** Where the server is killed on the way. */
+  kills?: Pick<Kills, "onId" | "recovered">;
 }
 
 /** A turn took longer than allowed. */
@@ -41,6 +44,7 @@ export class Walk {
   #session: Session | undefined;
   #sessionsOpened = 0;
   #turns = 0;
+  #historyTokens = 0;
   #previous: PreviousAnswer = "none";
   #answerIds: readonly number[] = [];
   /** Of the negative control only: the walk itself never needs the history. */
@@ -90,7 +94,7 @@ export class Walk {
   }
 
   async #measure(message: string, startedS: number, signal: AbortSignal) {
-    const { client, clock, control, info, maxTokens, template, tokenizer } = this.#options;
+    const { client, clock, control, info, kills, maxTokens, template, tokenizer } = this.#options;
     const messageIds = tokenizer.encode(promptText(template, message, this.#previous));
     const { turn, answerIds } = await measureTurn({
       client,
@@ -102,7 +106,10 @@ export class Walk {
       startedS,
       clock,
       signal,
+      historyBefore: this.#historyTokens,
+      ...(kills && { onId: () => kills.onId(), recovered: () => kills.recovered() }),
     });
+    this.#historyTokens = turn.history_length;
     if (control === "reprefill") {
       this.#history.push(...messageIds, ...answerIds);
       await this.close();
@@ -117,6 +124,7 @@ export class Walk {
       const { client, eosTokenIds } = this.#options;
       this.#session = await client.createSession({ eosTokenIds, label: "kakeya bench", signal });
       this.#sessionsOpened++;
+      this.#historyTokens = 0;
     }
     return this.#session;
   }

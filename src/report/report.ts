@@ -27,9 +27,18 @@ export interface ReportV2 extends ReportHead {
   finished_at: number;
   config: ConfigV2;
   world: World;
+  /** Where the server was killed on the way and came back; absent: nowhere. */
+  restarts?: Restart[];
   turns: TurnV2[];
   agg: AggV2;
   gates: Gates;
+}
+
+export interface Restart {
+  /** When it was killed, since the run's start. */
+  t_relative_s: number;
+  /** Until it answered again. */
+  down_s: number;
 }
 
 interface ReportHead {
