@@ -20,6 +20,7 @@ export interface TurnRequest {
   startedS: number;
   clock: Clock;
   signal: AbortSignal;
+  eosTokenIds: readonly number[];
   /** Tokens of the session before the turn; for `recovered`. */
   historyBefore: number;
   /** Told of each id of the answer. */
@@ -48,8 +49,9 @@ export async function measureTurn(request: TurnRequest): Promise<{ turn: Measure
   const answerIds: number[] = [];
   /** How much of the turn is part of the history, seen or not. */
   let done = 0;
+  let stopReason: StopReason | undefined;
   const gaps = new Gaps();
-  while (done < prompt.length + request.maxTokens) {
+  while (stopReason === undefined) {
     try {
       if (done < prompt.length) {
         await session.append(prompt, { signal });
@@ -62,22 +64,24 @@ export async function measureTurn(request: TurnRequest): Promise<{ turn: Measure
         done++;
         request.onId?.();
       }
-      break;
+      stopReason = session.lastResult?.stopReason ?? "cancelled";
     } catch (error) {
       if (!(await request.recovered?.())) throw error;
-      done = (await historyOf(session, signal)) - request.historyBefore;
+      const { historyTokens } = await untilReached(() => session.info({ signal }), signal);
+      done = historyTokens - request.historyBefore;
+      // The answer may have been over, and only its `done` have been lost.
+      if (done - prompt.length === request.maxTokens) stopReason = "max-tokens";
+      else if (endsWith(answerIds, request.eosTokenIds, done - prompt.length)) stopReason = "eos";
     }
   }
   const endedS = clock.nowS();
   const emitted = done - prompt.length;
-  // The last of several calls may have ended with the server, and have left nothing to do.
-  const stopReason = emitted === request.maxTokens ? "max-tokens" : (session.lastResult?.stopReason ?? "cancelled");
   if (stopReason === "cancelled") {
     throw new AnswerCut(`the server ended the answer after ${emitted} tokens`);
   }
 
-  const info = await session.info({ signal });
-  const { modelFingerprint, residentBytes } = await client.runtimeInfo({ signal });
+  const info = await asked(request, () => session.info({ signal }));
+  const { modelFingerprint, residentBytes } = await asked(request, () => client.runtimeInfo({ signal }));
   if (modelFingerprint !== request.modelFingerprint) {
     throw new ModelChanged(
       `the server's model is ${modelFingerprint} now, ${request.modelFingerprint} when the run began`,
@@ -105,13 +109,28 @@ export async function measureTurn(request: TurnRequest): Promise<{ turn: Measure
   return { turn, answerIds };
 }
 
-/** Tokens of a session whose server has only just come back: its connection may take some attempts. */
-async function historyOf(session: Session, signal: AbortSignal): Promise<number> {
+/** Whether the answer's last id ends it, and was seen. */
+function endsWith(seen: readonly number[], eosTokenIds: readonly number[], emitted: number): boolean {
+  return seen.length === emitted && eosTokenIds.includes(seen.at(-1) ?? -1);
+}
+
+/** Asks again when the server was killed meanwhile and is back. */
+async function asked<T>({ recovered, signal }: TurnRequest, call: () => Promise<T>): Promise<T> {
+  try {
+    return await call();
+  } catch (error) {
+    if (!(await recovered?.())) throw error;
+    return await untilReached(call, signal);
+  }
+}
+
+/** The connection to a server that has only just come back may take some attempts. */
+async function untilReached<T>(call: () => Promise<T>, signal: AbortSignal): Promise<T> {
   for (;;) {
     try {
-      return (await session.info({ signal })).historyTokens;
+      return await call();
     } catch (error) {
-      if (!(error instanceof Unavailable)) throw error;
+      if (!(error instanceof Unavailable) || signal.aborted) throw error;
       await Bun.sleep(100);
     }
   }

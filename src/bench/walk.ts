@@ -106,6 +106,7 @@ export class Walk {
       startedS,
       clock,
       signal,
+      eosTokenIds: this.#options.eosTokenIds,
       historyBefore: this.#historyTokens,
       ...(kills && { onId: () => kills.onId(), recovered: () => kills.recovered() }),
     });
