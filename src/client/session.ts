@@ -66,6 +66,8 @@ export interface SessionInfo {
   inv2Violations: number;
   /** Since the last append or generation ended, in seconds. */
   idleS: number;
+  /** Undefined: the history is empty, or the server does not keep that id any more. */
+  lastTokenId: number | undefined;
 }
 
 /**
@@ -145,6 +147,7 @@ export class Session {
       inv1Violations: Number(info.cacheInvariantInv1Violations),
       inv2Violations: Number(info.cacheInvariantInv2Violations),
       idleS: info.idleSeconds,
+      lastTokenId: info.lastTokenId,
     };
   }
 

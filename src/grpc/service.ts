@@ -75,6 +75,7 @@ export function runtimeService(parts: ServiceParts): RuntimeServiceImplementatio
         parked: info.parked,
         draftedTokenTotal: BigInt(info.draftedTokens),
         acceptedDraftTotal: BigInt(info.acceptedDrafts),
+        ...(info.lastTokenId === undefined ? {} : { lastTokenId: info.lastTokenId }),
       };
     },
 

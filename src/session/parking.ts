@@ -77,7 +77,7 @@ export class Parking {
     return session !== undefined && ttlS > 0 && this.#idleS(session) > ttlS ? undefined : session;
   }
 
-  info(session: StoredSession): SessionInfo {
+  async info(session: StoredSession): Promise<SessionInfo> {
     return {
       parked: true,
       historyTokens: session.tokens,
@@ -89,6 +89,7 @@ export class Parking {
       draftedTokens: 0,
       acceptedDrafts: 0,
       idleS: this.#idleS(session),
+      lastTokenId: await this.#lastTokenId(session),
     };
   }
 
@@ -120,6 +121,7 @@ export class Parking {
         tokens: session.tokens,
         generatedTokens: session.generated,
         replayedTokens: session.replayed + replayedTokens,
+        lastTokenId: await this.#lastTokenId(session),
         state,
       };
       const { label, eosTokenIds } = session;
@@ -210,6 +212,11 @@ export class Parking {
       throw new SessionError("failed-precondition", `${words}, and ${dropped}. Serve it as it was`);
     }
     return true;
+  }
+
+  async #lastTokenId({ id, tokens, keptFrom }: StoredSession): Promise<number | undefined> {
+    if (keptFrom >= tokens) return undefined;
+    return (await this.#stated(() => this.#state.ids(id, tokens - 1, tokens)))[0];
   }
 
   async #newestSnapshot(session: StoredSession): Promise<Snapshot | undefined> {

@@ -39,6 +39,8 @@ export interface SessionInfo {
   draftedTokens: number;
   acceptedDrafts: number;
   idleS: number;
+  /** Undefined: the history is empty, or the id is not kept any more. */
+  lastTokenId: number | undefined;
 }
 
 /** Where a session writes its ids down before anybody sees them. */
@@ -70,6 +72,7 @@ export interface SessionHistory {
   tokens: number;
   generatedTokens: number;
   replayedTokens: number;
+  lastTokenId: number | undefined;
   /** As the engine now counts the sequence's tokens, replayed ones included. */
   state: SequenceState;
 }
@@ -89,7 +92,7 @@ export interface SessionHost {
 
 /**
  * One client's stream of tokens: counts its history, and owns the sequence of the engine that caches it.
- * It keeps no ids: nothing in it grows.
+ * It keeps no ids but the last: nothing in it grows.
  *
  * Every call throws SessionError; after InvariantViolated, or an error of another class, the sequence must be freed and
  * the session forgotten.
@@ -99,6 +102,7 @@ export class Session {
   #generatedTokens = 0;
   #draftedTokens = 0;
   #acceptedDrafts = 0;
+  #lastTokenId: number | undefined;
   #liveBytes = 0;
   #activeAtS: number;
   #computing = false;
@@ -123,6 +127,7 @@ export class Session {
     this.#historyTokens = history?.tokens ?? 0;
     this.#generatedTokens = history?.generatedTokens ?? 0;
     this.#replayedTokens = history?.replayedTokens ?? 0;
+    this.#lastTokenId = history?.lastTokenId;
     this.#liveBytes = history?.state.liveBytes ?? 0;
     // Each id of a history was computed once by the calls that brought it; what came again since is replay.
     this.#notOwnTokens = history === undefined ? 0 : history.state.computedTokens - history.tokens;
@@ -202,6 +207,7 @@ export class Session {
       this.#record?.measured(tokenIds.length, this.host.now() - startedAtS);
       const position = this.#historyTokens;
       this.#commit(tokenIds.length, state);
+      this.#lastTokenId = tokenIds.at(-1);
       await this.#written(position, tokenIds, 0);
     }
     return this.#historyTokens;
@@ -257,6 +263,7 @@ export class Session {
       draftedTokens: this.#draftedTokens,
       acceptedDrafts: this.#acceptedDrafts,
       idleS: this.host.now() - this.#activeAtS,
+      lastTokenId: this.#lastTokenId,
     };
   }
 
@@ -264,7 +271,8 @@ export class Session {
   async history<T>(work: (history: SessionHistory) => Promise<T>, signal?: AbortSignal): Promise<T> {
     using _turn = await this.#turns.begin(signal);
     const state = await this.#recount();
-    return await work({ tokens: this.#historyTokens, generatedTokens: 0, replayedTokens: 0, state });
+    const own = { tokens: this.#historyTokens, lastTokenId: this.#lastTokenId };
+    return await work({ ...own, generatedTokens: 0, replayedTokens: 0, state });
   }
 
   /** Ends the session after all calls that came before; answers with the history's length. */
@@ -305,6 +313,7 @@ export class Session {
         this.#draftedTokens += drafted;
         this.#acceptedDrafts += tokenIds.length - 1;
         this.host.onGuesses(drafted, tokenIds.length - 1);
+        this.#lastTokenId = tokenIds.at(-1) ?? this.#lastTokenId;
         return this.#written(position, Uint32Array.from(tokenIds), tokenIds.length);
       },
       ahead,

@@ -24,7 +24,9 @@ afterAll(() => server[Symbol.asyncDispose]());
 
 test("a session from its creation to its end", async () => {
   const session = await client.createSession({ eosTokenIds: [2047], label: "a test" });
+  expect((await session.info()).lastTokenId).toBeUndefined();
   expect(await session.append(new Set([1, 2, 3]))).toBe(3);
+  expect((await session.info()).lastTokenId).toBe(3);
   expect(session.lastResult).toBeUndefined();
   const ids = await Array.fromAsync(session.generate({ maxTokens: 4 }));
   expect(ids).toHaveLength(4);
@@ -37,6 +39,7 @@ test("a session from its creation to its end", async () => {
     computedTokens: 7,
     kvLiveBytes: 7 * 3072,
     kvSlabBytes: server.engine.info.kvSlabBytes,
+    lastTokenId: ids.at(-1),
     inv1Violations: 0,
     inv2Violations: 0,
   });

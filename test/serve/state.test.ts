@@ -53,9 +53,11 @@ test("sessions outlive a server that is killed in the middle of a stream, and on
     expect(before.historyTokens).toBeGreaterThanOrEqual(prompt.length + seen.length);
     // What was computed and not read any more is part of the history, too.
     seen.push(...expected.slice(seen.length, before.historyTokens - prompt.length));
+    expect(before.lastTokenId).toBe(seen.at(-1) ?? prompt.at(-1));
     seen.push(...(await Array.fromAsync(session.generate({ maxTokens: 10 }))));
     const after = await session.info();
     expect(after).toMatchObject({ parked: false, generatedTokens: seen.length });
+    expect(after.lastTokenId).toBe(seen.at(-1));
     expect(after.computedTokens).toBe(after.historyTokens);
     expect(after.replayedTokens).toBe(life === 0 ? before.historyTokens : before.replayedTokens);
     await stopped(server);
@@ -74,6 +76,7 @@ test("a fork goes its own way, also from an earlier position", async () => {
   const ids = await Array.fromAsync(session.generate({ maxTokens: 10 }));
   const fork = await session.fork();
   const early = await session.fork({ at: prompt.length + 5 });
+  expect([(await fork.info()).lastTokenId, (await early.info()).lastTokenId]).toEqual([ids[9], ids[4]]);
   expect(await Array.fromAsync(early.generate({ maxTokens: 5 }))).toEqual(ids.slice(5));
   expect(await Array.fromAsync(fork.generate({ maxTokens: 5 }))).toEqual(
     await Array.fromAsync(session.generate({ maxTokens: 5 })),
@@ -89,6 +92,7 @@ test("without a state folder, a session is forked at its end, and nowhere else",
   const session = await client.createSession();
   await session.append(prompt);
   const fork = await session.fork({ at: prompt.length });
+  expect((await fork.info()).lastTokenId).toBe(prompt.at(-1));
   expect(await fork.append([1])).toBe(prompt.length + 1);
   const error = await rejection(session.fork({ at: 5 }));
   expect(error).toBeInstanceOf(FailedPrecondition);

@@ -143,6 +143,11 @@ export interface GetSessionInfoResponse {
   replayedTokenTotal: bigint;
   /** The session is not in memory and its next call brings it back. Its kv bytes are then 0. */
   parked: boolean;
+  /**
+   * The history's last id, with which a client that continues it sees whether an answer had ended. Absent: the history
+   * is empty, or that id is not kept any more (serve --keep-ids).
+   */
+  lastTokenId?: number | undefined;
 }
 
 export interface GetRuntimeInfoRequest {
@@ -1134,6 +1139,7 @@ function createBaseGetSessionInfoResponse(): GetSessionInfoResponse {
     acceptedDraftTotal: 0n,
     replayedTokenTotal: 0n,
     parked: false,
+    lastTokenId: undefined,
   };
 }
 
@@ -1208,6 +1214,9 @@ export const GetSessionInfoResponse: MessageFns<GetSessionInfoResponse> = {
     }
     if (message.parked !== false) {
       writer.uint32(96).bool(message.parked);
+    }
+    if (message.lastTokenId !== undefined) {
+      writer.uint32(104).uint32(message.lastTokenId);
     }
     return writer;
   },
@@ -1321,6 +1330,14 @@ export const GetSessionInfoResponse: MessageFns<GetSessionInfoResponse> = {
             message.parked = reader.bool();
             continue;
           }
+          case 13: {
+            if (tag !== 104) {
+              break;
+            }
+
+            message.lastTokenId = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1372,6 +1389,7 @@ export const GetSessionInfoResponse: MessageFns<GetSessionInfoResponse> = {
       ? BigInt(object.replayedTokenTotal)
       : 0n;
     message.parked = object.parked ?? false;
+    message.lastTokenId = object.lastTokenId ?? undefined;
     return message;
   },
 };
