@@ -16,6 +16,7 @@ export default command({
   async run({ args }) {
     const { runServer } = await import("../src/serve/run.ts");
     const { createLog } = await import("../src/host/log.ts");
+    const { readyJson, readySentence } = await import("../src/host/ready.ts");
     const { stopRequests } = await import("../src/host/stop-requests.ts");
     const { benchWords } = await import("../src/host/try-it.ts");
     const { tokenFrom } = await import("../src/host/token.ts");
@@ -43,10 +44,10 @@ export default command({
       version,
       commit: sourceCommit(),
       log,
-      tryIt: (address) => shellLine([...selfCommand(), ...benchWords(args, address)]),
-      onReady: (line) => {
+      onReady: (ready) => {
         loading.end();
-        print(line);
+        const tryIt = () => shellLine([...selfCommand(), ...benchWords(args, ready.address)]);
+        print(args.json ? readyJson(ready) : readySentence(ready, tryIt()));
       },
       stop: stopRequests({ withStdin: args["stop-with-stdin"] }),
     });

@@ -6,7 +6,7 @@ import { loadavg } from "node:os";
 import { resolve } from "node:path";
 import { createChannel, createClient } from "nice-grpc";
 import { HealthDefinition } from "nice-grpc-server-health";
-import { addressIn } from "../src/host/ready.ts";
+import { readyAddress } from "../src/host/ready.ts";
 import { percentile } from "../src/report/stats.ts";
 
 const executable = resolve(import.meta.dir, "../dist/kakeya");
@@ -22,19 +22,17 @@ async function commandMs(flag: string): Promise<number> {
 /** Milliseconds until a server that was just started says SERVING. */
 async function healthMs(): Promise<number> {
   const startedAt = performance.now();
-  const server = Bun.spawn([executable, "serve", "--bind", "127.0.0.1:0"], { stdout: "pipe", stderr: "ignore" });
-  for await (const chunk of server.stdout) {
-    const address = addressIn(Buffer.from(chunk).toString());
-    if (address === undefined) throw new Error(`kakeya serve did not say where it serves: ${Buffer.from(chunk)}`);
-    const channel = createChannel(address);
-    await createClient(HealthDefinition, channel).check({ service: "" });
-    const elapsedMs = performance.now() - startedAt;
-    channel.close();
-    server.kill();
-    await server.exited;
-    return elapsedMs;
-  }
-  throw new Error("kakeya serve ended before it served");
+  const command = [executable, "serve", "--bind", "127.0.0.1:0", "--json"];
+  const server = Bun.spawn(command, { stdout: "pipe", stderr: "ignore" });
+  const address = await readyAddress(server.stdout);
+  if (address === undefined) throw new Error("kakeya serve ended before it served");
+  const channel = createChannel(address);
+  await createClient(HealthDefinition, channel).check({ service: "" });
+  const elapsedMs = performance.now() - startedAt;
+  channel.close();
+  server.kill();
+  await server.exited;
+  return elapsedMs;
 }
 
 /** One run to warm the caches, then `runs`. */

@@ -3,7 +3,7 @@
 import { closeSync, fstatSync, readFileSync } from "node:fs";
 import { exit, UsageError } from "../cli/exit.ts";
 import { openForAppending } from "../files/append.ts";
-import { addressIn } from "../host/ready.ts";
+import { readyAddress } from "../host/ready.ts";
 
 export interface OwnServerOptions {
   /** The executable and what comes before its subcommand. */
@@ -45,6 +45,7 @@ export class OwnServer implements AsyncDisposable {
   async startAgain(): Promise<void> {
     this.child = (await started(this.options, this.address)).child;
   }
+
   /** Stops it as SIGTERM does, and by force when that takes too long. */
   async stop(): Promise<void> {
     this.child.kill();
@@ -72,7 +73,7 @@ async function started(
 ): Promise<{ address: string; child: ServerProcess }> {
   const stderr = openForAppending(logPath);
   const logStart = fstatSync(stderr).size;
-  const child = spawn([...kakeya, "serve", "--bind", bind, "--stop-with-stdin", ...flags], stderr);
+  const child = spawn([...kakeya, "serve", "--bind", bind, "--json", "--stop-with-stdin", ...flags], stderr);
   closeSync(stderr);
   const address = await readyAddress(child.stdout);
   if (address !== undefined) return { address, child };
@@ -89,28 +90,6 @@ async function started(
  */
 function spawn(command: string[], stderr: number) {
   return Bun.spawn(command, { stdin: "pipe", stdout: "pipe", stderr, detached: true });
-}
-
-/** The address in the ready line; undefined when the output ends without one. Goes on reading, so that nothing blocks. */
-async function readyAddress(stdout: ReadableStream<Uint8Array>): Promise<string | undefined> {
-  const reader = stdout.getReader();
-  const decoder = new TextDecoder();
-  let text = "";
-  for (;;) {
-    const { done, value } = await reader.read();
-    if (done) return undefined;
-    text += decoder.decode(value, { stream: true });
-    for (const line of text.split("\n").slice(0, -1)) {
-      const address = addressIn(line);
-      if (address === undefined) continue;
-      void drain(reader);
-      return address;
-    }
-  }
-}
-
-async function drain(reader: ReadableStreamDefaultReader<Uint8Array>): Promise<void> {
-  while (!(await reader.read()).done);
 }
 
 /** The last lines of a log, of those that begin at byte `from`. */

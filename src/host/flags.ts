@@ -158,6 +158,11 @@ export const serveFlags = {
     default: "info",
   },
   "log-format": { type: "enum", description: "Log lines on stderr", options: [...logFormats], default: "text" },
+  json: {
+    type: "boolean",
+    description: "Say in one line of JSON that the server is ready, for programs",
+    default: false,
+  },
   "stop-with-stdin": { type: "boolean", description: "Stop when the standard input ends", default: false },
 } as const satisfies ArgsDef;
 

@@ -6,7 +6,7 @@ import type { Log } from "../host/log.ts";
 import { serveMetrics } from "../host/metrics-page.ts";
 import { defaultServerOptions, type ServerOptions, type StateOptions } from "../host/options.ts";
 import { logProcessWarnings } from "../host/process-warnings.ts";
-import { readyLine } from "../host/ready.ts";
+import type { Ready } from "../host/ready.ts";
 import { openState } from "../state/open.ts";
 import { startServer } from "./server.ts";
 
@@ -19,10 +19,8 @@ export interface RunOptions {
   /** That this executable was built from, if it was. */
   commit: string | null;
   log: Log;
-  /** The command line that reaches the server at an address. */
-  tryIt: (address: string) => string;
-  /** Receives the one line that says that the server answers. */
-  onReady: (line: string) => void;
+  /** Called once, when the server answers. */
+  onReady: (ready: Ready) => void;
   /** Asks the server to stop. */
   stop: AbortSignal;
   state?: StateOptions;
@@ -45,7 +43,7 @@ export async function runServer(options: RunOptions): Promise<void> {
     const page =
       options.metricsPort === undefined ? undefined : await serveMetrics(server.metrics.registry, options.metricsPort);
     if (page !== undefined) log.info("metrics", { url: page.url });
-    options.onReady(readyLine({ engine: engine.info, address: server.address, tryIt: options.tryIt(server.address) }));
+    options.onReady({ engine: engine.info, address: server.address, ...(page && { metricsUrl: page.url }) });
 
     await Promise.race([aborted(stop), aborted(engine.crashed)]);
     if (engine.crashed.aborted) log.error("engine crashed", { error: engine.crashed.reason.message });

@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { addressIn } from "../../src/host/ready.ts";
+import { readyAddress } from "../../src/host/ready.ts";
 
 const kakeya = [process.execPath, join(import.meta.dirname, "../../src/main.ts")];
 
@@ -53,14 +53,13 @@ export interface StartedServer extends AsyncDisposable {
 
 /** `kakeya serve`, when it is ready. */
 export async function startServer(bind: string, cwd: string, flags: readonly string[] = []): Promise<StartedServer> {
-  const child = Bun.spawn([...kakeya, "serve", "--bind", bind, ...flags], {
+  const child = Bun.spawn([...kakeya, "serve", "--bind", bind, "--json", ...flags], {
     cwd,
     stdin: "ignore",
     stdout: "pipe",
     stderr: "ignore",
   });
-  const lines = child.stdout.getReader();
-  const address = addressIn(new TextDecoder().decode((await lines.read()).value));
+  const address = await readyAddress(child.stdout);
   if (address === undefined) throw new Error(`kakeya serve --bind ${bind} did not say that it is ready`);
   return {
     address,

@@ -9,7 +9,7 @@ import { basename, join, resolve } from "node:path";
 import { buildClient } from "../../build/client.ts";
 import { buildExecutable, type Platform } from "../../build/executable.ts";
 import { writeCommandPackage, writePlatformPackage } from "../../build/npm.ts";
-import { addressIn } from "../../src/host/ready.ts";
+import { readyAddress } from "../../src/host/ready.ts";
 import { packageCommand } from "../../tools/package-command.ts";
 
 const root = resolve(import.meta.dir, "../..");
@@ -66,19 +66,14 @@ describe.each(installers)("installed from the tarballs with %s", (_, installer) 
   let address: string;
   beforeAll(async () => {
     project = await projectWith(installer, ["kakeya-client", "kakeya", `kakeya-${platform}`]);
-    const command = [join(project, "node_modules/.bin/kakeya"), "serve", "--bind", "127.0.0.1:0", "--stop-with-stdin"];
-    server = Bun.spawn(command, {
+    const flags = ["--bind", "127.0.0.1:0", "--json", "--stop-with-stdin"];
+    server = Bun.spawn([join(project, "node_modules/.bin/kakeya"), "serve", ...flags], {
       env: { PATH: process.env.PATH ?? "", HOME: join(scratch, "home") },
       stdin: "pipe",
       stdout: "pipe",
       stderr: "pipe",
     });
-    let said = "";
-    for await (const chunk of server.stdout) {
-      said += Buffer.from(chunk).toString();
-      if (said.includes("\n")) break;
-    }
-    address = addressIn(said) ?? "";
+    address = (await readyAddress(server.stdout)) ?? "";
   }, 120_000);
   afterAll(async () => {
     server.stdin.end();

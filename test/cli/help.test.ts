@@ -6,7 +6,7 @@ import { Glob } from "bun";
 import type { ArgsDef } from "citty";
 import type { Command } from "../../src/cli/command.ts";
 import { exit } from "../../src/cli/exit.ts";
-import { addressIn } from "../../src/host/ready.ts";
+import { readyAddress } from "../../src/host/ready.ts";
 import { SqliteStore } from "../../src/state/sqlite-store.ts";
 import { HubServer } from "../checkpoint/hub-server.ts";
 import { eventually } from "../eventually.ts";
@@ -128,14 +128,9 @@ function checkpointed(): boolean {
 
 /** A server that an example talks to; stopped at the end of the block. */
 async function serving(): Promise<AsyncDisposable & { address: string }> {
-  const child = start("serve --bind 127.0.0.1:0");
-  let said = "";
-  for await (const chunk of child.stdout) {
-    said += Buffer.from(chunk).toString();
-    if (said.includes("\n")) break;
-  }
+  const child = start("serve --bind 127.0.0.1:0 --json");
   return {
-    address: addressIn(said) ?? "",
+    address: (await readyAddress(child.stdout)) ?? "",
     async [Symbol.asyncDispose]() {
       child.kill("SIGTERM");
       await child.exited;

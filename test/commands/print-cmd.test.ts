@@ -3,7 +3,6 @@ import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import fc from "fast-check";
 import { optionWords, shellLine } from "../../src/cli/shell.ts";
-import { addressIn } from "../../src/host/ready.ts";
 import { shell, start, startServer } from "../bench/processes.ts";
 import { eventually } from "../eventually.ts";
 import { scratchDir } from "../scratch.ts";
@@ -48,7 +47,7 @@ test('sh -c "$(kakeya print-cmd serve)" serves', async () => {
   const child = Bun.spawn(["sh", "-c", `exec ${serve}`], { stdout: "pipe", stderr: "ignore", stdin: "ignore" });
   try {
     const said = new TextDecoder().decode((await child.stdout.getReader().read()).value);
-    expect(addressIn(said)).toMatch(/^127\.0\.0\.1:\d+$/);
+    expect(said).toMatch(/^kakeya serves kakeya-tiny q8 at 127\.0\.0\.1:\d+ \| /);
   } finally {
     child.kill();
     await child.exited;

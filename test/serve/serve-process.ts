@@ -1,12 +1,12 @@
 import { join } from "node:path";
-import { addressIn } from "../../src/host/ready.ts";
 
 /** The program, from source. */
 export const main = join(import.meta.dir, "../../src/main.ts");
 
 export interface Served extends AsyncDisposable {
   address: string;
-  readyLine: string;
+  /** What it said when it was ready. */
+  ready: Readonly<Record<string, unknown>> & { address: string };
   process: Bun.Subprocess<"pipe", "pipe", "pipe">;
   /** Everything on stdout after the ready line, once the process has ended. */
   restOfStdout(): Promise<string>;
@@ -15,7 +15,7 @@ export interface Served extends AsyncDisposable {
 
 /** `kakeya serve` in a process of its own, on a free port, when it is ready. */
 export async function serve(...flags: string[]): Promise<Served> {
-  const process_ = Bun.spawn([process.execPath, main, "serve", "--bind", "127.0.0.1:0", ...flags], {
+  const process_ = Bun.spawn([process.execPath, main, "serve", "--bind", "127.0.0.1:0", "--json", ...flags], {
     stdin: "pipe",
     stdout: "pipe",
     stderr: "pipe",
@@ -29,11 +29,10 @@ export async function serve(...flags: string[]): Promise<Served> {
     text += value;
   }
   const line = text.slice(0, text.indexOf("\n"));
-  const address = addressIn(line);
-  if (address === undefined) throw new Error(`no address in ${line}`);
+  const ready = JSON.parse(line);
   return {
-    address,
-    readyLine: line,
+    address: ready.address,
+    ready,
     process: process_,
     async restOfStdout() {
       let rest = text.slice(line.length + 1);
