@@ -5,10 +5,13 @@ import type { Backend, Ran, Run, Wanted } from "./backend.ts";
 import { CpuSequence } from "./cpu-sequence.ts";
 import type { Decoder } from "./decoder.ts";
 import { type EngineFacts, ForeignSequence, type SavedSequence, type SequenceState } from "./engine.ts";
+import { instructionSets } from "./instruction-sets.ts";
 import { stepSize } from "./row-rule.ts";
 
 /** Of the body of a saved sequence. */
 const savedFormat = 1;
+
+const processorInstructions = instructionSets();
 
 /** Sequences in this process's memory, run by ONNX Runtime on the CPU. */
 export class CpuBackend implements Backend<CpuSequence> {
@@ -119,6 +122,8 @@ export class CpuBackend implements Backend<CpuSequence> {
   get facts(): EngineFacts {
     const { sink, window } = this.geometry;
     const { rowMultiple } = this.decoder;
-    return { format: savedFormat, fingerprint: this.fingerprint, device: "cpu", rowMultiple, sink, window, block };
+    const { fingerprint } = this;
+    const runOn = { device: "cpu", instructions: processorInstructions, rowMultiple };
+    return { format: savedFormat, fingerprint, ...runOn, sink, window, block };
   }
 }

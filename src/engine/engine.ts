@@ -53,6 +53,8 @@ export interface EngineFacts {
   /** SHA-256 (hex) over the weights' bytes, the configuration and the quantization. */
   fingerprint: string;
   device: string;
+  /** What the device's kernels are chosen by. */
+  instructions: string;
   rowMultiple: number;
   sink: number;
   window: number;
