@@ -1,9 +1,10 @@
 import { type ArgsDef, type CommandDef, defineCommand, type ParsedArgs } from "citty";
-import { benchFlags, benchOptions, serverFlags, smokeFlags, smokeOptions } from "../src/bench/options.ts";
+import { benchFlags, benchOptions, smokeFlags, smokeOptions } from "../src/bench/options.ts";
 import { type Command, command } from "../src/cli/command.ts";
 import { print } from "../src/cli/output.ts";
 import { selfCommand } from "../src/cli/self-command.ts";
 import { optionWords, shellLine } from "../src/cli/shell.ts";
+import { serverFlags } from "../src/connection/server-flags.ts";
 import { serveFlags, serveOptions } from "../src/host/flags.ts";
 import { defaultServerOptions } from "../src/host/options.ts";
 

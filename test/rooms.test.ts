@@ -25,7 +25,8 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   serve: ["engine", "gen", "grpc", "host", "http", "session", "state", "text"],
   client: ["gen"],
   report: ["cli", "files"],
-  bench: ["checkpoint", "cli", "client", "files", "host", "report", "text"],
+  connection: ["checkpoint", "cli", "client", "files", "host"],
+  bench: ["checkpoint", "cli", "client", "connection", "files", "report", "text"],
 };
 
 /** The modules that a source names, packages too. */

@@ -15,8 +15,8 @@ import { connect, type Socket } from "node:net";
 import { cpus, loadavg, tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
-import { OwnServer } from "../src/bench/own-server.ts";
 import { Client, type ClientOptions } from "../src/client/index.ts";
+import { OwnServer } from "../src/connection/own-server.ts";
 import { percentile } from "../src/report/stats.ts";
 import { callHeaders, endHeaders, frame, frameType, opening, openSocket, uint32 } from "./raw-http2.ts";
 

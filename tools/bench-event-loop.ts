@@ -12,8 +12,8 @@ import { parseArgs } from "node:util";
 import { Channel, ChannelCredentials } from "@grpc/grpc-js";
 import { createClient } from "nice-grpc";
 import { HealthDefinition } from "nice-grpc-server-health";
-import { OwnServer } from "../src/bench/own-server.ts";
 import { Client } from "../src/client/index.ts";
+import { OwnServer } from "../src/connection/own-server.ts";
 import { percentile } from "../src/report/stats.ts";
 
 const { values } = parseArgs({

@@ -10,8 +10,8 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { cpus, loadavg, tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
-import { OwnServer } from "../src/bench/own-server.ts";
 import { Client, type Session } from "../src/client/index.ts";
+import { OwnServer } from "../src/connection/own-server.ts";
 import { percentile } from "../src/report/stats.ts";
 
 const { values } = parseArgs({ options: { times: { type: "string", default: "1000" }, child: { type: "string" } } });

@@ -11,9 +11,9 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { cpus, loadavg, tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
-import { OwnServer } from "../src/bench/own-server.ts";
 import { duration } from "../src/cli/units.ts";
 import { Client } from "../src/client/index.ts";
+import { OwnServer } from "../src/connection/own-server.ts";
 import { percentile, splitMix32, trend } from "../src/report/stats.ts";
 import { type Operation, type Outcome, operations, randomClient } from "./random-client.ts";
 

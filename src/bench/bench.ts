@@ -2,6 +2,7 @@
 
 import { type ExitCode, exit } from "../cli/exit.ts";
 import { say } from "../cli/output.ts";
+import { StopSignals } from "../cli/stop-signals.ts";
 import type { Destination } from "../files/destination.ts";
 import { writeTo } from "../files/write-to.ts";
 import { exitCode } from "../report/gates.ts";
@@ -15,7 +16,6 @@ import { outputsOf } from "./outputs.ts";
 import { Progress } from "./progress.ts";
 import { RunRecord } from "./record.ts";
 import { longestWarmUpS, run, warmUp } from "./runner.ts";
-import { StopSignals } from "./stop-signals.ts";
 import { openTarget, type Target } from "./target.ts";
 import { Walk } from "./walk.ts";
 import { builtInWorkload, readWorkload, type Workload } from "./workload.ts";

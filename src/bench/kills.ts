@@ -1,8 +1,8 @@
 /** The demonstration that sessions outlive the server: it is killed in the middle of answers, and started again. */
 
+import type { OwnServer } from "../connection/own-server.ts";
 import type { Restart } from "../report/report.ts";
 import type { Clock } from "./clock.ts";
-import type { OwnServer } from "./own-server.ts";
 
 export interface KillOptions {
   server: Pick<OwnServer, "kill" | "startAgain">;

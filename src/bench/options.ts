@@ -3,9 +3,9 @@
 import type { ArgsDef } from "citty";
 import { UsageError } from "../cli/exit.ts";
 import { duration, integer } from "../cli/units.ts";
-import { modelFlags } from "../host/flags.ts";
+import { type Connection, connectionFlags, connectionOf } from "../connection/flags.ts";
+import { passedOnFlags, serverFlags } from "../connection/server-flags.ts";
 import type { ConfigV2 } from "../report/report.ts";
-import { type Connection, connectionFlags, connectionOf } from "./connection.ts";
 import type { RunOptions } from "./runner.ts";
 import { type TemplateName, templateNames } from "./template.ts";
 
@@ -37,20 +37,6 @@ export interface BenchOptions extends RunOptions, Connection {
   strict: boolean;
   /** Times that its own server is killed on the way, and started again. */
   killTimes: number;
-}
-
-/** The server's flags that a bench of its own passes on as they are, when they are given: `serve` checks them. */
-export const serverFlags = {
-  model: modelFlags.model,
-  quant: passedOn(modelFlags.quant),
-  sink: passedOn(modelFlags.sink),
-  window: modelFlags.window,
-  threads: modelFlags.threads,
-} as const satisfies ArgsDef;
-
-/** A flag whose default is left to `serve`. */
-function passedOn<T extends { description: string; default: string }>({ default: value, ...flag }: T) {
-  return { ...flag, description: `${flag.description} (default: ${value})` };
 }
 
 /** Turns of a smoke whose spacing is not given. */
@@ -149,18 +135,14 @@ export function benchOptions(
   nowS: number,
   defaultOutput = `bench-${Math.floor(nowS)}.json`,
 ): BenchOptions {
-  const passedOn = passedOnFlags(args);
   const connection = connectionOf(args);
-  if (connection.address !== undefined && passedOn.length > 0) {
-    throw new UsageError(`${passedOn[0]} is for the server that bench starts; with --address, give it to that server`);
-  }
   return {
     durationS: positive("duration", given("duration", args)),
     turnSpacingS: duration("turn-spacing", given("turn-spacing", args)),
     turnsTarget: args.turns === undefined ? null : integer("turns", String(args.turns), 1),
     ...connection,
     kakeya,
-    serverFlags: passedOn,
+    serverFlags: passedOnFlags(serverFlags, args, connection.address),
     model: text(args.model),
     tokenizer: text(args.tokenizer),
     maxTokens: integer("max-tokens", given("max-tokens", args), 1, 2 ** 32 - 1),
@@ -198,14 +180,6 @@ export function smokeOptions(args: Values<typeof smokeFlags>, kakeya: readonly s
     throw new UsageError("--kill is for the server that smoke starts: leave out --address");
   }
   return { ...options, killTimes: kills };
-}
-
-/** As `serve` takes them: only those that were given. */
-export function passedOnFlags(args: Values<typeof serverFlags>): string[] {
-  return Object.keys(serverFlags).flatMap((name) => {
-    const value = text(Object.entries(args).find(([key]) => key === name)?.[1]);
-    return value === undefined ? [] : [`--${name}`, value];
-  });
 }
 
 function text(value: string | boolean | undefined): string | undefined {

@@ -244,7 +244,7 @@ describe("kakeya bench", () => {
     [["--control", "none-at-all"], '--control must be none or reprefill, not "none-at-all"'],
     [["--template", "alpaca"], '--template must be raw or chatml, not "alpaca"'],
     [["--checkpoint-every", "0"], "--checkpoint-every must be longer than 0"],
-    [["--address", "127.0.0.1:1", "--window", "8"], "--window is for the server that bench starts"],
+    [["--address", "127.0.0.1:1", "--window", "8"], "--window is for a server that is started here"],
     [["--token", "x"], "--token is for the server at --address"],
     [["--tls-ca", "x.pem"], "--tls-ca is for the server at --address"],
     [["--address", "127.0.0.1:1", "--tls-cert", "x.pem"], "needs both --tls-cert and --tls-key"],

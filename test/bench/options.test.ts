@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { benchOptions, passedOnFlags, smokeOptions } from "../../src/bench/options.ts";
+import { benchOptions, smokeOptions } from "../../src/bench/options.ts";
 import { UsageError } from "../../src/cli/exit.ts";
 
 test("a bench with no flags at all runs four hours with a turn each 30 s, on a server of its own", () => {
@@ -31,15 +31,6 @@ test("a smoke with no flags at all runs half an hour with a turn each 30 s, and 
 test("a short smoke has turns enough: sixty, unless their spacing is given", () => {
   expect(smokeOptions({ duration: "30" }, [], 0).turnSpacingS).toBe(0.5);
   expect(smokeOptions({ duration: "30", "turn-spacing": "250ms" }, [], 0).turnSpacingS).toBe(0.25);
-});
-
-test("the server's flags are passed on as they were given, and no others", () => {
-  expect(passedOnFlags({ model: "some dir", window: "256", quant: undefined })).toEqual([
-    "--model",
-    "some dir",
-    "--window",
-    "256",
-  ]);
 });
 
 test("flags of a server that bench does not start are refused", () => {

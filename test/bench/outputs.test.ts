@@ -135,7 +135,7 @@ describe.skipIf(reason !== undefined)(`on a read-only disk${reason ? ` (skipped:
 
 test("a log that can't be opened is named, and not the executable", async () => {
   using scratch = scratchDir();
-  const { OwnServer } = await import("../../src/bench/own-server.ts");
+  const { OwnServer } = await import("../../src/connection/own-server.ts");
   const logPath = join(scratch.path, "no/server.log");
   const error: unknown = await OwnServer.start({ kakeya: ["true"], flags: [], logPath }).catch((caught) => caught);
   expect(String(error)).toStartWith(`Error: can't write ${logPath}: ENOENT`);

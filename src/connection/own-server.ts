@@ -1,4 +1,4 @@
-/** The server that a bench starts for itself: the same executable, on a free port, gone when the bench is. */
+/** The server that a command starts for itself: the same executable, on a free port, gone when the command is. */
 
 import { closeSync, fstatSync, readFileSync } from "node:fs";
 import { exit, UsageError } from "../cli/exit.ts";
@@ -8,7 +8,7 @@ import { readyAddress } from "../host/ready.ts";
 export interface OwnServerOptions {
   /** The executable and what comes before its subcommand. */
   kakeya: readonly string[];
-  /** Flags of `serve` that choose the model. */
+  /** Flags of `serve`. */
   flags: readonly string[];
   /** The file that the server's log is added to. */
   logPath: string;
@@ -86,7 +86,7 @@ async function started(
 
 /**
  * The pipe on its standard input closes when this process ends, however it ends, and tells the server to stop.
- * It leads a process group of its own: Ctrl-C reaches the bench alone, which stops it when the report is written.
+ * It leads a process group of its own: Ctrl-C reaches the command alone, which stops it in its own time.
  */
 function spawn(command: string[], stderr: number) {
   return Bun.spawn(command, { stdin: "pipe", stdout: "pipe", stderr, detached: true });

@@ -1,4 +1,4 @@
-/** How a bench reaches its server: one that runs already, or the one that it starts. */
+/** How a command reaches its server: one that runs already, or the one that it starts. */
 
 import type { ArgsDef } from "citty";
 import { UsageError } from "../cli/exit.ts";
@@ -9,7 +9,7 @@ import { readPem } from "../host/tls.ts";
 import { type TokenSources, tokenFrom } from "../host/token.ts";
 
 export interface Connection {
-  /** Absent: the bench starts its own server. */
+  /** Absent: the command starts its own server. */
   address: string | undefined;
   token: TokenSources;
   /** Paths of PEM files; absent: plain text. */

@@ -1,4 +1,4 @@
-/** Signals that end a run in order: the first one asks, a second one insists. */
+/** Signals that end a command in order: the first one asks, a second one insists. */
 
 const signals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 export type StopSignalName = (typeof signals)[number];
