@@ -73,7 +73,10 @@ async function started(
 ): Promise<{ address: string; child: ServerProcess }> {
   const stderr = openForAppending(logPath);
   const logStart = fstatSync(stderr).size;
-  const child = spawn([...kakeya, "serve", "--bind", bind, "--json", "--stop-with-stdin", ...flags], stderr);
+  const child = spawn(
+    [...kakeya, "serve", "--bind", bind, "--http", "off", "--json", "--stop-with-stdin", ...flags],
+    stderr,
+  );
   closeSync(stderr);
   const address = await readyAddress(child.stdout);
   if (address !== undefined) return { address, child };

@@ -16,6 +16,8 @@ export type SequenceId = number;
 export interface EngineInfo {
   /** The name the model was asked for by: a directory's base name or a Hugging Face id. */
   modelId: string;
+  /** The folder of its files: weights, configuration, tokenizer. */
+  modelDir: string;
   /** SHA-256 (hex) over the configuration, the quantization and every byte that the engine computes with. */
   fingerprint: string;
   /** For example "Qwen3ForCausalLM". */

@@ -87,6 +87,7 @@ export async function loadBackend(options: LoadOptions, onProgress: OnProgress):
   pageOut(process.execPath, "rw-p");
   const info: EngineInfo = {
     modelId,
+    modelDir: dir,
     fingerprint: file.fingerprint,
     architecture: config.architecture,
     vocabSize: config.vocabSize,

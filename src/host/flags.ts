@@ -4,9 +4,10 @@ import type { ArgsDef, ParsedArgs } from "citty";
 import { UsageError } from "../cli/exit.ts";
 import { bytes, duration, formatBytes, formatDuration, integer } from "../cli/units.ts";
 import type { EngineOptions } from "../engine/engine.ts";
-import { parseBind } from "./bind.ts";
+import { parseBind, parseTcpBind } from "./bind.ts";
 import { logFormats, logLevels } from "./log.ts";
 import {
+  defaultHttpBind,
   defaultEngineOptions as engine,
   type ServerOptions,
   type StateOptions,
@@ -59,6 +60,17 @@ export const serveFlags = {
     description: "Where to listen; port 0 takes any free one",
     valueHint: "host:port|unix:/path",
     default: server.bind,
+  },
+  http: {
+    type: "string",
+    description:
+      "Where OpenAI's clients and browsers are served, or off; without it 127.0.0.1:8051, if nobody else is there",
+    valueHint: "host:port|off",
+  },
+  "http-origin": {
+    type: "string",
+    description: "Origins of other sites whose pages may call --http, such as https://chat.example.org",
+    valueHint: "origin,...",
   },
   capacity: {
     type: "string",
@@ -192,6 +204,7 @@ export function serveOptions(args: ParsedArgs<typeof serveFlags>): ServeOptions 
     },
     server: {
       bind: args.bind,
+      ...httpOptions(args),
       ...(state === undefined ? {} : { sessionTtlS: storedSessionTtlS }),
       ...(ttl === undefined ? {} : { sessionTtlS: duration("session-ttl", ttl) }),
       evictAfterS: args.evict === "lru" ? 0 : evictAfter(args["evict-after"]),
@@ -204,6 +217,21 @@ export function serveOptions(args: ParsedArgs<typeof serveFlags>): ServeOptions 
     ...(metricsPort === undefined ? {} : { metricsPort: integer("metrics-port", metricsPort, 0, 65_535) }),
     ...(state === undefined ? {} : { state }),
   };
+}
+
+function httpOptions({ http, "http-origin": origins }: Partial<Record<"http" | "http-origin", string | undefined>>) {
+  if (http === "off" && origins !== undefined) throw new UsageError("--http-origin is about --http, which is off");
+  const httpOrigins = origins?.split(",").map(origin) ?? [];
+  if (http === "off") return { httpOrigins };
+  const bind = http ?? defaultHttpBind;
+  parseTcpBind("--http", bind);
+  return { http: { bind, isDefault: http === undefined }, httpOrigins };
+}
+
+function origin(text: string): string {
+  const url = URL.parse(text.trim());
+  if (url !== null && /^https?:$/.test(url.protocol) && url.origin === text.trim()) return url.origin;
+  throw new UsageError(`--http-origin: "${text.trim()}" is no origin such as https://chat.example.org`);
 }
 
 function evictAfter(text: string): number {

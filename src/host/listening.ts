@@ -1,5 +1,5 @@
 import { UsageError } from "../cli/exit.ts";
-import { addressOf, type Bind, isLocal, parseBind } from "./bind.ts";
+import { addressOf, type Bind, isLocal, parseBind, parseTcpBind, type TcpBind } from "./bind.ts";
 import type { ServerOptions } from "./options.ts";
 import { readTls, type TlsSettings } from "./tls.ts";
 import { removeStaleSocket, requireSocketPath } from "./unix-socket.ts";
@@ -7,19 +7,24 @@ import { removeStaleSocket, requireSocketPath } from "./unix-socket.ts";
 /** Where to listen, and with which certificates. */
 export interface Listening {
   bind: Bind;
+  /** Of the HTTP door; undefined: none. */
+  http: TcpBind | undefined;
   tls: TlsSettings | undefined;
 }
 
 /** @throws UsageError for a bad address or one that lets other machines in without a token, Error for a bad PEM file. */
 export async function checkListening(options: ServerOptions): Promise<Listening> {
   const bind = parseBind(options.bind);
-  if (!isLocal(bind) && !options.token) {
-    throw new UsageError(
-      `--bind ${options.bind} lets other machines in: set a token (--token-file or KAKEYA_TOKEN), or bind 127.0.0.1`,
-    );
-  }
+  const http = options.http && parseTcpBind("--http", options.http.bind);
+  requireTokenBeyondThisMachine(`--bind ${options.bind}`, bind, options);
+  if (options.http && http) requireTokenBeyondThisMachine(`--http ${options.http.bind}`, http, options);
   if (bind.kind === "unix") await requireSocketPath(bind.path);
-  return { bind, tls: options.tls && (await readTls(options.tls)) };
+  return { bind, http, tls: options.tls && (await readTls(options.tls)) };
+}
+
+function requireTokenBeyondThisMachine(flag: string, bind: Bind, { token }: ServerOptions): void {
+  if (isLocal(bind) || token) return;
+  throw new UsageError(`${flag} lets other machines in: set a token (--token-file or KAKEYA_TOKEN), or bind 127.0.0.1`);
 }
 
 /**
@@ -41,8 +46,8 @@ export async function listen(bind: Bind, bindTo: (address: string) => Promise<nu
   return address;
 }
 
-/** Without gRPC's words around it. */
-function reasonOf({ message }: Error): string {
+/** Why it can't listen, without gRPC's words around it. */
+export function reasonOf({ message }: Error): string {
   const reason = /errors: \[(.*)\]$/.exec(message)?.[1] ?? message;
-  return reason.includes("EADDRINUSE") ? `${reason}; choose another, or port 0 for any free one` : reason;
+  return /EADDRINUSE|in use/.test(reason) ? `${reason}; choose another, or port 0 for any free one` : reason;
 }

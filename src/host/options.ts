@@ -5,6 +5,10 @@ import type { TlsFiles } from "./tls.ts";
 export interface ServerOptions {
   /** host:port (port 0: any free one), [ipv6]:port or unix:/path. */
   bind: string;
+  /** The HTTP door; absent: none. */
+  http?: HttpOptions;
+  /** Origins whose pages may call the HTTP door, besides its own. */
+  httpOrigins: readonly string[];
   /** Clients must send it; a must unless only this machine can reach the server. */
   token?: string;
   tls?: TlsFiles;
@@ -30,6 +34,16 @@ export interface ServerOptions {
   keepaliveTimeoutS: number;
 }
 
+export interface HttpOptions {
+  /** host:port (port 0: any free one) or [ipv6]:port. */
+  bind: string;
+  /** Nobody asked for it: where its port is taken, the server goes on without. */
+  isDefault: boolean;
+}
+
+/** Where `serve` opens the HTTP door when nothing is chosen. */
+export const defaultHttpBind = "127.0.0.1:8051";
+
 /** Where sessions outlive the server. */
 export interface StateOptions {
   dir: string;
@@ -49,6 +63,7 @@ export const defaultEngineOptions: EngineOptions = { quantization: "q8", sink: 4
 /** What a server does when it is told nothing. */
 export const defaultServerOptions: ServerOptions = {
   bind: "127.0.0.1:50051",
+  httpOrigins: [],
   sessionTtlS: 1800,
   evictAfterS: 600,
   shutdownGraceS: 5,

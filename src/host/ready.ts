@@ -9,26 +9,30 @@ export interface Ready {
   address: string;
   /** Where /metrics is, if it is served. */
   metricsUrl?: string;
+  /** http://host:port of the HTTP door, if it is open. */
+  httpUrl?: string;
 }
 
 /** @param tryIt a command line that reaches the server */
-export function readySentence({ engine, address }: Ready, tryIt: string): string {
+export function readySentence({ engine, address, httpUrl }: Ready, tryIt: string): string {
   const parts = [
     `kakeya serves ${engine.modelId} ${engine.quantization} at ${address}`,
     `${engine.capacity} sessions, each remembers ${remembered(engine)} in ${kvBytes(engine)} KV bytes`,
+    ...(httpUrl === undefined ? [] : [`chat and OpenAI's API: ${httpUrl}`]),
     `try: ${tryIt}`,
   ];
   return oneLine(parts.join(" | "));
 }
 
 /** docs/operations.md describes the fields. */
-export function readyJson({ engine, address, metricsUrl }: Ready): string {
+export function readyJson({ engine, address, metricsUrl, httpUrl }: Ready): string {
   const { modelId, quantization, sink, window, capacity } = engine;
   return escaped(
     JSON.stringify({
       ready: true,
       address,
       pid: process.pid,
+      ...(httpUrl === undefined ? {} : { http_url: httpUrl }),
       ...(metricsUrl === undefined ? {} : { metrics_url: metricsUrl }),
       model: modelId,
       quantization,

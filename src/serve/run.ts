@@ -43,7 +43,13 @@ export async function runServer(options: RunOptions): Promise<void> {
     const page =
       options.metricsPort === undefined ? undefined : await serveMetrics(server.metrics.registry, options.metricsPort);
     if (page !== undefined) log.info("metrics", { url: page.url });
-    options.onReady({ engine: engine.info, address: server.address, ...(page && { metricsUrl: page.url }) });
+    const { address, httpUrl } = server;
+    options.onReady({
+      engine: engine.info,
+      address,
+      ...(page && { metricsUrl: page.url }),
+      ...(httpUrl === undefined ? {} : { httpUrl }),
+    });
 
     await Promise.race([aborted(stop), aborted(engine.crashed)]);
     if (engine.crashed.aborted) log.error("engine crashed", { error: engine.crashed.reason.message });

@@ -8,15 +8,17 @@ import { Gate } from "../grpc/gate.ts";
 import { createGrpcServer, listenGrpc } from "../grpc/grpc-server.ts";
 import { runtimeService } from "../grpc/service.ts";
 import { bearerAccess } from "../host/access.ts";
+import { addressOf } from "../host/bind.ts";
 import { trackCalls } from "../host/calls.ts";
 import { Connections } from "../host/connections.ts";
 import { descriptorsForConnections } from "../host/descriptors.ts";
-import { checkListening } from "../host/listening.ts";
+import { checkListening, type Listening, reasonOf } from "../host/listening.ts";
 import type { Log } from "../host/log.ts";
 import { Metrics } from "../host/metrics.ts";
 import { defaultServerOptions, type ServerOptions } from "../host/options.ts";
 import { sessionEvents } from "../host/session-events.ts";
 import { within } from "../host/within.ts";
+import { type DoorParts, type HttpDoor, openHttpDoor } from "../http/door.ts";
 import { newSessionId } from "../session/session-id.ts";
 import { SessionStore } from "../session/store.ts";
 import type { StateStore } from "../state/store.ts";
@@ -27,6 +29,8 @@ const farewellS = 1;
 export interface RunningServer {
   /** As clients dial it: host:port or unix:/path. */
   readonly address: string;
+  /** http://host:port of the HTTP door; undefined when it is closed. */
+  readonly httpUrl: string | undefined;
   readonly store: SessionStore;
   readonly metrics: Metrics;
   readonly connections: Connections;
@@ -100,11 +104,17 @@ export async function startServer(parts: ServerParts, given: Partial<ServerOptio
     now: monotonicS,
   });
   const address = await listenGrpc(server, listening, gate);
+  const http = openHttp(
+    { engine, store, metrics, calls, log, stop: stopping.signal, now: monotonicS },
+    listening,
+    options,
+  );
   const sweep = setInterval(() => void sweepIdle(store, log), sweepEveryMs(options.sessionTtlS));
   sweep.unref();
 
   return {
     address,
+    httpUrl: http?.url,
     store,
     metrics,
     connections,
@@ -116,10 +126,25 @@ export async function startServer(parts: ServerParts, given: Partial<ServerOptio
       await within(options.shutdownGraceS, idle);
       stopping.abort();
       await within(farewellS, idle);
+      await http?.stop();
       await shutdown(server);
       await store.endAll();
     },
   };
+}
+
+/** Where nobody asked for the door, a port that is taken is no reason to stop. */
+function openHttp(parts: DoorParts, listening: Listening, options: ServerOptions): HttpDoor | undefined {
+  const { http, tls } = listening;
+  if (http === undefined) return undefined;
+  try {
+    return openHttpDoor(parts, { bind: http, tls }, options);
+  } catch (error) {
+    const reason = `--http ${addressOf(http)}: ${reasonOf(error instanceof Error ? error : new Error(String(error)))}`;
+    if (options.http?.isDefault !== true) throw new Error(reason);
+    parts.log.warn("the HTTP door stays closed", { reason });
+    return undefined;
+  }
 }
 
 /** As many as the process has descriptors for, whatever was asked for. */

@@ -53,7 +53,7 @@ export interface StartedServer extends AsyncDisposable {
 
 /** `kakeya serve`, when it is ready. */
 export async function startServer(bind: string, cwd: string, flags: readonly string[] = []): Promise<StartedServer> {
-  const child = Bun.spawn([...kakeya, "serve", "--bind", bind, "--json", ...flags], {
+  const child = Bun.spawn([...kakeya, "serve", "--bind", bind, "--http", "off", "--json", ...flags], {
     cwd,
     stdin: "ignore",
     stdout: "pipe",

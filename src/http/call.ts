@@ -1,0 +1,106 @@
+import { ApiError } from "./api-error.ts";
+
+export interface CallOptions {
+  request: Request;
+  /** What stands for the placeholders of its route's path. */
+  params: readonly string[];
+  /** Bytes of its body. */
+  maxBytes: number;
+  /** Time for all of the body to arrive, in seconds. */
+  bodyTimeoutS: number;
+  /** The server winds up. */
+  stop: AbortSignal;
+  /** Counts the call out. */
+  end: () => void;
+}
+
+/** One request under way. */
+export class Call {
+  readonly url: URL;
+  /** Aborts when its client is gone, or the server stops. */
+  readonly stop: AbortSignal;
+  readonly #gone = new AbortController();
+  #goesOn = false;
+
+  constructor(private readonly options: CallOptions) {
+    this.url = new URL(options.request.url);
+    this.stop = AbortSignal.any([options.request.signal, options.stop, this.#gone.signal]);
+  }
+
+  get serverStops(): boolean {
+    return this.options.stop.aborted;
+  }
+
+  /** Its client is gone, or does not want to wait for it any more. */
+  abort(): void {
+    this.#gone.abort();
+  }
+
+  /** The call goes on after its handler has returned, until what this answers with is called. */
+  goOn(): () => void {
+    this.#goesOn = true;
+    return this.options.end;
+  }
+
+  /** The handler has returned. */
+  handled(): void {
+    if (!this.#goesOn) this.options.end();
+  }
+
+  /** What stands for the path's placeholder number `index`. */
+  param(index: number): string {
+    return this.options.params[index] ?? "";
+  }
+
+  /** The body as JSON. @throws ApiError when it is too large, too slow, or no JSON */
+  async body({ orEmpty = false } = {}): Promise<unknown> {
+    const text = await this.#text();
+    if (orEmpty && text.trim() === "") return {};
+    try {
+      return JSON.parse(text);
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      const message = `We could not parse the JSON body of your request: ${reason}`;
+      throw new ApiError(message, { status: 400, code: "invalid_json" });
+    }
+  }
+
+  async #text(): Promise<string> {
+    const { request, maxBytes, bodyTimeoutS } = this.options;
+    if (Number(request.headers.get("content-length") ?? 0) > maxBytes) throw tooLarge(maxBytes);
+    if (request.body === null) return "";
+    const reader = request.body.getReader();
+    const chunks: Uint8Array[] = [];
+    let bytes = 0;
+    const late = Promise.withResolvers<never>();
+    const timer = setTimeout(() => late.reject(tooSlow(bodyTimeoutS)), bodyTimeoutS * 1000);
+    try {
+      for (;;) {
+        const { done, value } = await Promise.race([reader.read(), late.promise]);
+        if (done) return new TextDecoder().decode(Buffer.concat(chunks));
+        bytes += value.length;
+        if (bytes > maxBytes) throw tooLarge(maxBytes);
+        chunks.push(value);
+      }
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+}
+
+// What is left of a body that nobody reads would be taken for the next request.
+const headers = { connection: "close" };
+
+function tooLarge(maxBytes: number): ApiError {
+  const message = `the request is larger than ${maxBytes} bytes; see --max-request-bytes`;
+  return new ApiError(message, { status: 413, code: "request_too_large", headers });
+}
+
+function tooSlow(bodyTimeoutS: number): ApiError {
+  const message = `the body of the request did not arrive within ${bodyTimeoutS} s`;
+  return new ApiError(message, {
+    status: 408,
+    code: "request_timeout",
+    headers: { ...headers, "x-should-retry": "false" },
+  });
+}

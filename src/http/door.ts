@@ -1,0 +1,152 @@
+import type { Engine } from "../engine/engine.ts";
+import { bearerAccess } from "../host/access.ts";
+import type { TcpBind } from "../host/bind.ts";
+import type { Calls } from "../host/calls.ts";
+import type { Log, LogFields } from "../host/log.ts";
+import type { Metrics } from "../host/metrics.ts";
+import type { ServerOptions } from "../host/options.ts";
+import { seldom } from "../host/seldom.ts";
+import type { TlsSettings } from "../host/tls.ts";
+import type { SessionStore } from "../session/store.ts";
+import { defaultMaxTurnBytes, textRoutes } from "./api.ts";
+import { apiErrorOf, notFound, shuttingDown } from "./api-error.ts";
+import { Call } from "./call.ts";
+import { Guard } from "./guard.ts";
+import { HttpMetrics } from "./http-metrics.ts";
+import { findRoute, type Route } from "./router.ts";
+import { noTextModel, openTextModel } from "./text-model.ts";
+
+/** Time for a connection to send all of its headers, or to say anything at all between two requests, in seconds. */
+const idleTimeoutS = 10;
+/** Time for all of a body to arrive, in seconds. */
+const bodyTimeoutS = 30;
+
+export interface DoorParts {
+  engine: Engine;
+  store: SessionStore;
+  metrics: Metrics;
+  calls: Calls;
+  log: Log;
+  /** Ends what is being generated. */
+  stop: AbortSignal;
+  /** Monotonic clock, in seconds. */
+  now: () => number;
+}
+
+export interface HttpListening {
+  bind: TcpBind;
+  tls: TlsSettings | undefined;
+}
+
+export interface HttpDoor {
+  /** http://host:port */
+  readonly url: string;
+  /** Ends all connections. */
+  stop(): Promise<void>;
+}
+
+/** What the log says of a request: its path without the ids in it, since whoever knows them can use them. */
+interface Asked extends LogFields {
+  method: string;
+  path: string;
+}
+
+/** Opens the door for OpenAI's clients and browsers. @throws Error when it can't listen */
+export function openHttpDoor(parts: DoorParts, { bind, tls }: HttpListening, options: ServerOptions): HttpDoor {
+  const { log, now, calls } = parts;
+  const guard = new Guard({
+    access: bearerAccess(options.token),
+    boundHost: bind.host,
+    origins: options.httpOrigins,
+  });
+  const httpMetrics = new HttpMetrics(parts.metrics.registry);
+  const refused = seldom("request refused", { write: log.warn, now });
+  const routes = allRoutes(parts, options);
+
+  const answer = async (request: Request, asked: Asked): Promise<Response> => {
+    guard.requireOwnHost(request);
+    if (request.method === "OPTIONS") return guard.preflight(request);
+    const { route, params } = findRoute(routes, request.method, new URL(request.url).pathname);
+    asked.path = route.path;
+    if (route.isOpen !== true) guard.requireToken(request);
+    const end = calls.begin();
+    if (end === undefined) throw shuttingDown();
+    const { maxRequestBytes: maxBytes } = options;
+    const call = new Call({ request, params, maxBytes, bodyTimeoutS, stop: parts.stop, end });
+    try {
+      return await route.handle(call);
+    } finally {
+      call.handled();
+    }
+  };
+
+  const server = Bun.serve({
+    hostname: bind.host,
+    port: bind.port,
+    idleTimeout: idleTimeoutS,
+    // What is larger is refused by its headers, in OpenAI's words.
+    maxRequestBodySize: 2 ** 31,
+    ...(tls === undefined ? {} : { tls }),
+    async fetch(request, server) {
+      const asked: Asked = { method: request.method, path: "unknown" };
+      const startedAtS = now();
+      let response: Response;
+      let reason: string | undefined;
+      try {
+        response = await answer(request, asked);
+      } catch (error) {
+        const apiError = apiErrorOf(error, log);
+        const { status, message } = apiError;
+        reason = message;
+        if (status === 401 || status === 403) refused({ status, reason, peer: server.requestIP(request)?.address });
+        response = apiError.toResponse();
+      }
+      for (const [name, value] of Object.entries(guard.corsHeaders(request))) response.headers.set(name, value);
+      const { status } = response;
+      const durationS = now() - startedAtS;
+      httpMetrics.answered(request.method, status, durationS);
+      log.debug("request", { ...asked, status, reason, duration_s: durationS });
+      return response;
+    },
+  });
+  const url = server.url.href.replace(/\/$/, "");
+  return {
+    url,
+    stop: () => server.stop(true),
+  };
+}
+
+function allRoutes(parts: DoorParts, options: ServerOptions): Route[] {
+  const { engine, log, metrics } = parts;
+  const { modelId } = engine.info;
+  const model = { id: modelId, object: "model", created: Math.floor(Date.now() / 1000), owned_by: "kakeya" };
+  const text = openTextModel(engine.info);
+  const common: Route[] = [
+    { method: "GET", path: "/health", isOpen: true, handle: () => Response.json({ status: "ok" }) },
+    {
+      method: "GET",
+      path: "/metrics",
+      handle: async () =>
+        new Response(await metrics.registry.metrics(), { headers: { "content-type": metrics.registry.contentType } }),
+    },
+    { method: "GET", path: "/v1/models", handle: () => Response.json({ object: "list", data: [model] }) },
+    {
+      method: "GET",
+      path: "/v1/models/*",
+      handle: (call) => {
+        if (decodeURIComponent(call.param(0)) !== modelId) throw notFound("Model", call.param(0));
+        return Response.json(model);
+      },
+    },
+  ];
+  if ("problem" in text) {
+    log.warn("HTTP takes no messages: the model has no text", { reason: text.problem });
+    const refuse = () => {
+      throw noTextModel(text);
+    };
+    const paths = ["/v1/chat/completions", "/v1/responses", "/v1/conversations"];
+    return [...common, ...paths.map((path): Route => ({ method: "POST", path, handle: refuse }))];
+  }
+  const { maxAppendTokens: maxPromptTokens } = options;
+  return [...common, ...textRoutes({ ...parts, text, maxPromptTokens, maxTurnBytes: defaultMaxTurnBytes })];
+}

@@ -1,0 +1,104 @@
+import { createHash } from "node:crypto";
+import type { ChatMessage, Tool } from "../text/messages.ts";
+
+/** What stands at the beginning of a conversation and can't change in it. */
+export interface Root {
+  /** The first system message. */
+  system: string | undefined;
+  /** `instructions` hold for one request, a message for all that follow it. */
+  systemFrom: "instructions" | "message";
+  tools: readonly Tool[];
+  /** Of the model's own template. */
+  variables: Readonly<Record<string, unknown>>;
+}
+
+/** A session of the store whose history is that of a turn. */
+export interface Seat {
+  sessionId: string;
+  /** What the engine has computed for it. */
+  computedTokens: number;
+}
+
+/** The turns of one conversation and its branches that are kept, oldest first. */
+export type Line = Set<Turn>;
+
+/** One question and its answer, after the turns before. */
+export interface Turn {
+  readonly before: Turn | undefined;
+  readonly line: Line;
+  readonly root: Root;
+  /** Of the root and all messages, the answer's too. */
+  readonly digest: string;
+  /** Length of the history at its end. */
+  readonly tokens: number;
+  readonly answerWas: "ended" | "cut";
+  /** What it added; undefined when it was forgotten. */
+  added: Added | undefined;
+  /** Where it can be continued without computing it again. */
+  seat: Seat | undefined;
+}
+
+export interface Added {
+  readonly messages: readonly ChatMessage[];
+  /** Appended and generated ones. */
+  readonly ids: Uint32Array;
+}
+
+export function rootDigest({ system, tools, variables }: Root): string {
+  return digest("", JSON.stringify([system ?? null, tools, variables]));
+}
+
+/**
+ * A running hash: of what comes before and one more message, as clients send it. Thinking is no part of it, since most
+ * clients don't send it back; neither is how a text was cut into ids, since no client knows.
+ */
+export function messageDigest(before: string, message: ChatMessage): string {
+  const { role, content } = message;
+  const calls = message.role === "assistant" ? (message.toolCalls ?? []) : [];
+  const callId = message.role === "tool" ? message.toolCallId : "";
+  return digest(before, JSON.stringify([role, content, calls.map((c) => [c.id, c.name, c.arguments]), callId]));
+}
+
+/** All messages up to its end, without the root's; undefined when some of them were forgotten. */
+export function messagesUpTo(turn: Turn): ChatMessage[] | undefined {
+  return addedUpTo(turn)?.flatMap(({ messages }) => messages);
+}
+
+/** All ids up to its end; undefined when some of them were forgotten. */
+export function idsUpTo(turn: Turn): Uint32Array | undefined {
+  const added = addedUpTo(turn);
+  if (added === undefined) return undefined;
+  const ids = new Uint32Array(turn.tokens);
+  let at = 0;
+  for (const part of added) {
+    ids.set(part.ids, at);
+    at += part.ids.length;
+  }
+  return ids;
+}
+
+function addedUpTo(turn: Turn): Added[] | undefined {
+  const all: Added[] = [];
+  for (let at: Turn | undefined = turn; at !== undefined; at = at.before) {
+    if (at.added === undefined) return undefined;
+    all.push(at.added);
+  }
+  return all.reverse();
+}
+
+function digest(before: string, text: string): string {
+  return createHash("sha256").update(before).update("\0").update(text).digest("base64");
+}
+
+/** A conversation as its root, which takes the system message that it begins with, and the messages after it. */
+export function rootOf(
+  messages: readonly ChatMessage[],
+  { tools, variables }: Pick<Root, "tools" | "variables">,
+): { root: Root; messages: ChatMessage[] } {
+  const [first] = messages;
+  const hasSystem = first?.role === "system";
+  return {
+    root: { system: hasSystem ? first.content : undefined, systemFrom: "message", tools, variables },
+    messages: messages.slice(hasSystem ? 1 : 0),
+  };
+}
