@@ -54,7 +54,7 @@ async function run(args: string[], place: Place = {}) {
 }
 
 /** Loads everything, says where it serves, and ends. */
-const serveOnce = ["serve", "--bind", "127.0.0.1:0", "--stop-with-stdin"];
+const serveOnce = ["serve", "--bind", "127.0.0.1:0", "--http", "off", "--stop-with-stdin"];
 const served = { code: 0, out: expect.stringContaining("127.0.0.1:") };
 
 /** Every file below `dir`. */

@@ -66,7 +66,7 @@ describe.each(installers)("installed from the tarballs with %s", (_, installer) 
   let address: string;
   beforeAll(async () => {
     project = await projectWith(installer, ["kakeya-client", "kakeya", `kakeya-${platform}`]);
-    const flags = ["--bind", "127.0.0.1:0", "--json", "--stop-with-stdin"];
+    const flags = ["--bind", "127.0.0.1:0", "--http", "off", "--json", "--stop-with-stdin"];
     server = Bun.spawn([join(project, "node_modules/.bin/kakeya"), "serve", ...flags], {
       env: { PATH: process.env.PATH ?? "", HOME: join(scratch, "home") },
       stdin: "pipe",

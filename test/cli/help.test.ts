@@ -118,7 +118,8 @@ describe("every example runs as it stands, but for where it listens", () => {
 /** The line with places of this test's own: others may use the ports and the files that it names. */
 function elsewhere(line: string, address = ""): string {
   const own = line.replace("127.0.0.1:50051", address).replace("/tmp/", `${cwd}/`);
-  return line.startsWith("serve") && !line.includes("--bind") ? `${own} --bind 127.0.0.1:0` : own;
+  if (!line.startsWith("serve")) return own;
+  return `${own} ${line.includes("--bind") ? "" : "--bind 127.0.0.1:0"} --http 127.0.0.1:0`;
 }
 
 /** Whether a run has begun: it writes a checkpoint first. */

@@ -16,7 +16,7 @@ const token = "correct-horse";
 const commands = /[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u202a-\u202e]/;
 
 function start(flags: string[], env: Record<string, string>) {
-  return Bun.spawn([process.execPath, main, "serve", "--bind", "127.0.0.1:0", ...flags], {
+  return Bun.spawn([process.execPath, main, "serve", "--bind", "127.0.0.1:0", "--http", "off", ...flags], {
     stdin: "ignore",
     stdout: "pipe",
     stderr: "pipe",
@@ -107,7 +107,7 @@ test.each([[], ["--json"]])(
 
 test("seventy silent connections to a server with 64 descriptors keep nobody out", async () => {
   const limited = ["sh", "-c", 'ulimit -n 64; exec "$@"', "sh", process.execPath, main, "serve"];
-  const command = [...limited, "--bind", "127.0.0.1:0", "--json"];
+  const command = [...limited, "--bind", "127.0.0.1:0", "--http", "off", "--json"];
   const server = Bun.spawn(command, { stdout: "pipe", stderr: "pipe", stdin: "ignore" });
   const address = (await readyAddress(server.stdout)) ?? "";
   const [hostname = "", port = ""] = address.split(":");

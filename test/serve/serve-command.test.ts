@@ -36,6 +36,16 @@ test("it says on one line what it serves and where, and nothing else on stdout",
   expect(await server.restOfStdout()).toBe("");
 });
 
+test("the HTTP door is where --http says, and its URL is in what it says when it is ready", async () => {
+  await using server = await serve("--http", "127.0.0.1:0");
+  const health = await fetch(`${server.ready.http_url}/health`);
+  expect(await health.json()).toEqual({ status: "ok" });
+  await using other = await serve("--http", String(server.ready.http_url).replace("http://", "")).catch(
+    (error: Error) => ({ message: error.message, async [Symbol.asyncDispose]() {} }),
+  );
+  expect("message" in other && other.message).toMatch(/--http 127\.0\.0\.1:\d+: .*choose another, or port 0/);
+});
+
 test("it warns of a window that the model was not trained on", async () => {
   await using server = await serve("--window", "1024");
   expect(server.ready.window).toBe(1024);

@@ -15,7 +15,9 @@ export interface Served extends AsyncDisposable {
 
 /** `kakeya serve` in a process of its own, on a free port, when it is ready. */
 export async function serve(...flags: string[]): Promise<Served> {
-  const process_ = Bun.spawn([process.execPath, main, "serve", "--bind", "127.0.0.1:0", "--json", ...flags], {
+  const http = flags.includes("--http") ? [] : ["--http", "off"];
+  const command = [process.execPath, main, "serve", "--bind", "127.0.0.1:0", ...http, "--json", ...flags];
+  const process_ = Bun.spawn(command, {
     stdin: "pipe",
     stdout: "pipe",
     stderr: "pipe",

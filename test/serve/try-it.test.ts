@@ -33,7 +33,7 @@ async function tried({ flags, environment = {}, typed = "" }: Case) {
   const env = { ...process.env, ...environment };
   const options = { cwd: home, env, stdin: "ignore", stdout: "pipe", stderr: "pipe" } as const;
   const bind = flags.includes("--bind") ? [] : ["--bind", "127.0.0.1:0"];
-  const server = Bun.spawn([process.execPath, main, "serve", ...bind, ...flags], options);
+  const server = Bun.spawn([process.execPath, main, "serve", "--http", "off", ...bind, ...flags], options);
   const stderr = new Response(server.stderr).text();
   try {
     const { value } = await server.stdout.getReader().read();
