@@ -1,6 +1,6 @@
 import { mkdirSync, rmSync } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
-import { sourceCommit } from "../src/bench/source-commit.ts";
+import { sourceCommit } from "../src/cli/self.ts";
 import { publish } from "../src/files/atomic-file.ts";
 import { removeDeadParts } from "../src/files/part.ts";
 import { newPartFolder } from "../src/files/part-folder.ts";

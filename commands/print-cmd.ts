@@ -2,7 +2,7 @@ import { type ArgsDef, type CommandDef, defineCommand, type ParsedArgs } from "c
 import { benchFlags, benchOptions, smokeFlags, smokeOptions } from "../src/bench/options.ts";
 import { type Command, command } from "../src/cli/command.ts";
 import { print } from "../src/cli/output.ts";
-import { selfCommand } from "../src/cli/self-command.ts";
+import { selfCommand } from "../src/cli/self.ts";
 import { optionWords, shellLine } from "../src/cli/shell.ts";
 import { serverFlags } from "../src/connection/server-flags.ts";
 import { serveFlags, serveOptions } from "../src/host/flags.ts";

@@ -1,10 +1,9 @@
 import { version } from "../package.json" with { type: "json" };
-import { sourceCommit } from "../src/bench/source-commit.ts";
 import { command } from "../src/cli/command.ts";
 import { exit } from "../src/cli/exit.ts";
 import { print } from "../src/cli/output.ts";
 import { progress, showBytes } from "../src/cli/progress.ts";
-import { selfCommand } from "../src/cli/self-command.ts";
+import { selfCommand, sourceCommit } from "../src/cli/self.ts";
 import { shellLine } from "../src/cli/shell.ts";
 import { serveFlags, serveOptions } from "../src/host/flags.ts";
 

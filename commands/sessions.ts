@@ -1,7 +1,10 @@
 import { type CommandDef, defineCommand } from "citty";
+import { columns } from "../src/cli/columns.ts";
 import { type Command, command } from "../src/cli/command.ts";
 import { exit, UsageError } from "../src/cli/exit.ts";
 import { print, say } from "../src/cli/output.ts";
+import { oneLine } from "../src/cli/plain-text.ts";
+import type { StoredSession } from "../src/state/store.ts";
 
 const state = {
   type: "string",
@@ -18,10 +21,9 @@ const list = command({
   examples: [],
   async run({ args }) {
     const { SqliteStore } = await import("../src/state/sqlite-store.ts");
-    const { sessionTable, sessionJson } = await import("../src/state/table.ts");
     await using store = await SqliteStore.toRead(args.state);
     const sessions = await store.list();
-    print(args.json ? sessionJson(sessions) : sessionTable(sessions));
+    print(args.json ? JSON.stringify(sessions.map(json), null, 2) : table(sessions));
     return exit.done;
   },
 });
@@ -103,3 +105,29 @@ const sessions: Command = {
   ],
 };
 export default sessions;
+
+function table(sessions: readonly StoredSession[]): string {
+  const rows = sessions.map(({ id, label, tokens, activeMs, snapshotBytes }) => [
+    oneLine(id),
+    String(tokens),
+    new Date(activeMs).toISOString().slice(0, 19).concat("Z"),
+    `${(snapshotBytes / 1e6).toFixed(1)} MB`,
+    oneLine(label),
+  ]);
+  return columns([["id", "tokens", "last active", "snapshots", "label"], ...rows]);
+}
+
+function json(session: StoredSession): object {
+  return {
+    id: session.id,
+    label: session.label,
+    history_tokens: session.tokens,
+    generated_tokens: session.generated,
+    replayed_tokens: session.replayed,
+    first_kept_position: session.keptFrom,
+    snapshot_bytes: session.snapshotBytes,
+    created_at: new Date(session.createdMs).toISOString(),
+    last_active_at: new Date(session.activeMs).toISOString(),
+    computed_with: session.facts,
+  };
+}

@@ -9,7 +9,7 @@ export default command({
   examples: ["smoke --duration 30", "smoke"],
   async run({ args }) {
     const { bench } = await import("../src/bench/bench.ts");
-    const { selfCommand } = await import("../src/cli/self-command.ts");
+    const { selfCommand } = await import("../src/cli/self.ts");
     const { summaryJson, summaryText } = await import("../src/bench/summary.ts");
     const options = smokeOptions(args, selfCommand(), Date.now() / 1000);
     const outcome = await bench(options);

@@ -16,7 +16,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   graph: ["checkpoint", "files"],
   text: ["checkpoint"],
   ort: ["cache"],
-  engine: ["cache", "checkpoint", "graph", "kv", "ort"],
+  engine: ["cache", "checkpoint", "files", "graph", "kv", "ort"],
   state: ["files"],
   session: ["engine", "state"],
   host: ["cli", "engine", "session"],

@@ -1,10 +1,10 @@
 /** What a run's numbers depend on: the runtime, the model, the machine and its load. */
 
 import { cpus, loadavg, platform, release, totalmem } from "node:os";
+import { sourceCommit } from "../cli/self.ts";
 import type { RuntimeInfo } from "../client/index.ts";
 import type { World } from "../report/report.ts";
 import type { WorldAtStart } from "./record.ts";
-import { sourceCommit } from "./source-commit.ts";
 
 /** As of now: when the run begins. */
 export function worldOf(info: RuntimeInfo): WorldAtStart {

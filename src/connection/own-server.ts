@@ -1,8 +1,7 @@
 /** The server that a command starts for itself: the same executable, on a free port, gone when the command is. */
 
-import { closeSync, fstatSync, readFileSync } from "node:fs";
+import { closeSync, fstatSync, openSync, readFileSync } from "node:fs";
 import { exit, UsageError } from "../cli/exit.ts";
-import { openForAppending } from "../files/append.ts";
 import { readyAddress } from "../host/ready.ts";
 
 export interface OwnServerOptions {
@@ -71,7 +70,7 @@ async function started(
   { kakeya, flags, logPath }: OwnServerOptions,
   bind: string,
 ): Promise<{ address: string; child: ServerProcess }> {
-  const stderr = openForAppending(logPath);
+  const stderr = openLog(logPath);
   const logStart = fstatSync(stderr).size;
   const child = spawn(
     [...kakeya, "serve", "--bind", bind, "--http", "off", "--json", "--stop-with-stdin", ...flags],
@@ -93,6 +92,15 @@ async function started(
  */
 function spawn(command: string[], stderr: number) {
   return Bun.spawn(command, { stdin: "pipe", stdout: "pipe", stderr, detached: true });
+}
+
+/** @throws Error that names the log */
+function openLog(path: string): number {
+  try {
+    return openSync(path, "a");
+  } catch (cause) {
+    throw new Error(`can't write ${path}: ${cause instanceof Error ? cause.message : cause}`, { cause });
+  }
 }
 
 /** The last lines of a log, of those that begin at byte `from`. */

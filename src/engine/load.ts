@@ -8,6 +8,7 @@ import { resolveModel } from "../checkpoint/resolve.ts";
 import { openCheckpoint } from "../checkpoint/safetensors.ts";
 import { requireTensors } from "../checkpoint/weight-shapes.ts";
 import { readWindowAdvice, windowWarning } from "../checkpoint/window-advice.ts";
+import { pageOut } from "../files/page-out.ts";
 import { type DigestedRange, isSampled, isWhole } from "../graph/digest.ts";
 import { ensureEngineFile } from "../graph/engine-file.ts";
 import { discardManifest } from "../graph/engine-manifest.ts";
@@ -24,7 +25,6 @@ import { Embedding } from "./embedding.ts";
 import type { EngineInfo, EngineOptions } from "./engine.ts";
 import { type MachineMemory, requireMemory } from "./memory-need.ts";
 import type { LoadOptions } from "./messages.ts";
-import { pageOut } from "./page-out.ts";
 import { settleRowRule } from "./row-rule.ts";
 
 /** Weight files below this run faster on one thread than on several: a step is over before the others wake up. */

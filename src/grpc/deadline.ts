@@ -1,6 +1,7 @@
-/** Timers hold 31 bits of milliseconds: 24.8 days. grpc-js wraps what is longer, into the past. */
-const longestMs = 2 ** 31 - 1;
-const longest = `${Math.floor(longestMs / 1000)}S`;
+import { longestDelayMs } from "../host/within.ts";
+
+/** grpc-js wraps what is longer, into the past. */
+const longest = `${Math.floor(longestDelayMs / 1000)}S`;
 
 const msOfUnit: Record<string, number> = { H: 3_600_000, M: 60_000, S: 1000, m: 1, u: 1e-3, n: 1e-6 };
 
@@ -8,5 +9,5 @@ const msOfUnit: Record<string, number> = { H: 3_600_000, M: 60_000, S: 1000, m: 
 export function boundedTimeout(timeout: string): string {
   const [, digits, unit] = /^(\d{1,8})([HMSmun])$/.exec(timeout) ?? [];
   if (digits === undefined || unit === undefined) return timeout;
-  return Number(digits) * (msOfUnit[unit] ?? 0) > longestMs ? longest : timeout;
+  return Number(digits) * (msOfUnit[unit] ?? 0) > longestDelayMs ? longest : timeout;
 }

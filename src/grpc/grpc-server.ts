@@ -9,13 +9,12 @@ import type { Log } from "../host/log.ts";
 import type { ServerOptions } from "../host/options.ts";
 import { patchBunHttp2, preparingServers } from "./bun-http2.ts";
 import type { CallMetrics } from "./call-metrics.ts";
-import { countedMiddleware } from "./counted.ts";
 import { grpcCredentials } from "./credentials.ts";
 import { decodedMiddleware, withUndecodable } from "./decoding.ts";
+import { countedMiddleware, untilStopped } from "./draining.ts";
 import type { Gate } from "./gate.ts";
 import { observingMiddleware } from "./observe.ts";
 import { statusMiddleware } from "./status.ts";
-import { untilStopped } from "./until-stopped.ts";
 
 export interface GrpcParts {
   service: RuntimeServiceImplementation;

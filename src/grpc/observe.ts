@@ -1,6 +1,6 @@
 import { ServerError, type ServerMiddleware, Status } from "nice-grpc";
 import type { Log } from "../host/log.ts";
-import { shownSessionId } from "../host/session-events.ts";
+import { shownSessionId } from "../session/session-id.ts";
 
 /** Logs every call. Belongs outside the middleware that makes statuses of errors. */
 export function observingMiddleware(log: Log, now: () => number): ServerMiddleware {

@@ -1,12 +1,8 @@
 import type { Session } from "../session/session.ts";
+import { shownSessionId } from "../session/session-id.ts";
 import type { SessionEvents } from "../session/store.ts";
 import type { Log } from "./log.ts";
 import type { Metrics } from "./metrics.ts";
-
-/** What the log calls a session. Whoever knows the whole id can use the session, so the rest of it stays out. */
-export function shownSessionId(id: string): string {
-  return id.slice(0, 8);
-}
 
 /** Counts and logs what happens to sessions. */
 export function sessionEvents(metrics: Metrics, log: Log): SessionEvents {

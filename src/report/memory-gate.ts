@@ -1,9 +1,8 @@
 /** The memory gate: counted bytes must be exact, and resident memory must not climb. */
 
-import { columnOf } from "./column.ts";
-import type { Gate, OkTurn, World } from "./report.ts";
+import { columnOf, isKnown } from "./column.ts";
+import type { Gate, OkTurn, Verdict, World } from "./report.ts";
 import { residentMemory } from "./resident-memory.ts";
-import { isCount, worst } from "./verdict.ts";
 
 export type MemoryWorld = Pick<World, "sink" | "window" | "kv_bytes_per_token">;
 
@@ -23,6 +22,12 @@ export function memoryGate(ok: readonly OkTurn[], world: MemoryWorld | null): Ga
     reason: decisive.map((part) => part.reason).join("; "),
     numbers: { ...counted.numbers, ...resident.numbers },
   };
+}
+
+/** A failure outweighs a doubt, and a doubt outweighs a pass. */
+export function worst(verdicts: readonly Verdict[]): Verdict {
+  if (verdicts.includes("fail")) return "fail";
+  return verdicts.includes("inconclusive") ? "inconclusive" : "pass";
 }
 
 function countedBytes(ok: readonly OkTurn[], world: MemoryWorld | null): Gate {
@@ -60,10 +65,10 @@ function countedBytes(ok: readonly OkTurn[], world: MemoryWorld | null): Gate {
 /** What is wrong with a turn's bytes, as far as they are known; null when nothing is. */
 function fault(turn: OkTurn, slab: number | null, world: MemoryWorld): string | null {
   const expected = Math.min(turn.history_length, world.sink + world.window) * world.kv_bytes_per_token;
-  if (isCount(turn.kv_live_bytes) && turn.kv_live_bytes !== expected) {
+  if (isKnown(turn.kv_live_bytes) && turn.kv_live_bytes !== expected) {
     return `${turn.kv_live_bytes} live bytes instead of ${expected}`;
   }
-  if (!isCount(turn.kv_slab_bytes)) return null;
+  if (!isKnown(turn.kv_slab_bytes)) return null;
   if (turn.kv_slab_bytes !== slab) return `a slab of ${turn.kv_slab_bytes} bytes instead of ${slab}`;
   return turn.kv_slab_bytes < expected ? `a slab of ${slab} bytes for ${expected} live bytes` : null;
 }

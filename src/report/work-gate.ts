@@ -1,7 +1,7 @@
 /** The work gate: a turn costs its own tokens, shown by counting rather than by a clock. */
 
+import { isKnown } from "./column.ts";
 import type { Gate, OkTurn, Turn } from "./report.ts";
-import { isCount } from "./verdict.ts";
 
 /** Where a session stood after its last successful turn. */
 interface Before {
@@ -62,7 +62,7 @@ function newSession(session: number): Before {
 /** What is wrong with a turn's counts, as far as they are known; null when nothing is. */
 function fault(turn: OkTurn, before: Before): string | null {
   const computed = turn.computed_token_total;
-  if (!isCount(computed) || before.computed === null) return null;
+  if (!isKnown(computed) || before.computed === null) return null;
   const gained = turn.history_length - before.history;
   const own = before.failed ? gained : turn.user_message_tokens + turn.n_emitted;
   const grew = computed - before.computed;
@@ -74,7 +74,7 @@ function fault(turn: OkTurn, before: Before): string | null {
 function draftsOf(turn: OkTurn): { drafted: number; accepted: number } | undefined {
   if (!("drafted_token_total" in turn)) return undefined;
   const { drafted_token_total: drafted, accepted_draft_total: accepted } = turn;
-  return isCount(drafted) && isCount(accepted) ? { drafted, accepted } : undefined;
+  return isKnown(drafted) && isKnown(accepted) ? { drafted, accepted } : undefined;
 }
 
 /** What is wrong with a turn's guesses; null when nothing is, or they are not known. */

@@ -1,6 +1,11 @@
 import { randomBytes } from "node:crypto";
 
-/** Unguessable: who knows it can use the session. */
+/** Nobody can guess it: whoever knows a session's id can use the session. */
 export function newSessionId(): string {
   return randomBytes(24).toString("base64url");
+}
+
+/** What a log calls a session: too little of its id to use the session. */
+export function shownSessionId(id: string): string {
+  return id.slice(0, 8);
 }

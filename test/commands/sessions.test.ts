@@ -9,13 +9,23 @@ import { scratchDir } from "../scratch.ts";
 import { idsFrom, newSession } from "../state/sessions.ts";
 
 /** A state folder with the session "a". */
-async function stateIn(folder: string): Promise<void> {
+async function stateIn(folder: string, label = ""): Promise<void> {
   await using store = await SqliteStore.open({ dir: join(folder, "state"), sync: "normal" });
-  const lease = await store.create(newSession("a"));
+  const lease = await store.create({ ...newSession("a"), label });
   await store.commit([{ lease, position: 0, ids: idsFrom(0, 100), generated: 0 }]);
 }
 
 const exportTo = (folder: string, file: string) => start(["sessions", "export", "a", file, "--state", "state"], folder);
+
+test("a label that is meant for the terminal reaches it as text; JSON has it as it is", async () => {
+  using scratch = scratchDir();
+  const label = "a\u001b[2J\u202etxt";
+  await stateIn(scratch.path, label);
+  await using listed = start(["sessions", "list", "--state", "state"], scratch.path);
+  expect((await listed.stdout).split("\n")[1]).toMatch(/^a +100 +\S+Z +0\.0 MB +a \[2J txt$/);
+  await using read = start(["sessions", "list", "--state", "state", "--json"], scratch.path);
+  expect(JSON.parse(await read.stdout)).toEqual([expect.objectContaining({ id: "a", label, history_tokens: 100 })]);
+});
 
 test("a link stays one: the session is exported to its target", async () => {
   using scratch = scratchDir();

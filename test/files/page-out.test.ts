@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import { fsyncSync, mkdtempSync, openSync, readFileSync, rmSync, statfsSync, writeSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { pageOut } from "../../src/engine/page-out.ts";
+import { pageOut } from "../../src/files/page-out.ts";
 
 const bytes = 8 << 20;
 const folder = mkdtempSync(join(tmpdir(), "kakeya-test-page-out-"));
