@@ -13,8 +13,8 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { availableParallelism, cpus, loadavg, tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
-import { OwnServer } from "../src/connection/own-server.ts";
 import { Client, type Session } from "../src/client/index.ts";
+import { OwnServer } from "../src/connection/own-server.ts";
 import { percentile } from "../src/report/stats.ts";
 
 const figures = ["decode_tokens_per_s", "prefill_tokens_per_s", "eight_tokens_per_s", "deep_tokens_per_s"] as const;
