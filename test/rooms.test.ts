@@ -24,6 +24,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   http: ["engine", "host", "session", "text"],
   serve: ["engine", "gen", "grpc", "host", "http", "session", "state", "text"],
   client: ["gen"],
+  chat: ["checkpoint", "client", "text"],
   report: ["cli", "files"],
   connection: ["checkpoint", "cli", "client", "files", "host"],
   bench: ["checkpoint", "cli", "client", "connection", "files", "report", "text"],
