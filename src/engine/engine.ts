@@ -96,6 +96,8 @@ export interface GenerateRequest {
   maxTokens: number;
   /** The generation ends with the first of these; it is part of the history. */
   eosTokenIds: readonly number[];
+  /** A step adds one id, and no guesses: whoever reads them decides after each whether another is wanted. */
+  oneByOne?: boolean;
 }
 
 /** What one step added to a sequence: it is cached when this arrives. */

@@ -153,7 +153,8 @@ export class Scheduler<S extends Sequence> {
   }
 
   /** A chunk ends with the block, and with the last token that is asked for. */
-  #mostTokens({ sequence, left }: Generating<S>): number {
+  #mostTokens({ sequence, left, request }: Generating<S>): number {
+    if (request.oneByOne) return 1;
     return chunkLength(this.backend.geometry, sequence.position, left);
   }
 

@@ -20,7 +20,10 @@ export interface GenerateOptions {
   signal?: AbortSignal;
   /** The server winds up: the generation ends with a `done` of its own, "cancelled". */
   stop?: AbortSignal;
-  /** Steps that the engine may run before their ids are read, so that it never waits for the way to the reader. */
+  /**
+   * Steps that the engine may run before their ids are read, so that it never waits for the way to the reader. With 0,
+   * nothing is in the history but what was read: who stops reading after an id has it as the last.
+   */
   ahead?: number;
 }
 
@@ -227,7 +230,8 @@ export class Session {
 
     let generatedTokens = 0;
     let firstTokenS = 0;
-    const stream = this.#open({ maxTokens, sampling, eosTokenIds: this.eosTokenIds }, ahead);
+    const request = { maxTokens, sampling, eosTokenIds: this.eosTokenIds, oneByOne: ahead === 0 };
+    const stream = this.#open(request, ahead);
     using _stopped = onAbort([signal, stop], () => void stream.stop());
     try {
       for await (const tokenId of stream) {

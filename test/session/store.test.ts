@@ -276,6 +276,24 @@ test("a generation left in the middle gives its turn to the next call", async ()
   await expectNoPlaceLost();
 });
 
+test("a generation that runs nothing ahead has no id in its history but those that were read", async () => {
+  const session = await store.create([], "a");
+  // A history that repeats itself, so that guesses of what follows would be right.
+  await store.append(
+    session.id,
+    new Uint32Array(200).map((_, i) => 5 + (i % 4)),
+  );
+  for (const count of [1, 2, 3, 8]) {
+    const before = (await store.info(session.id)).historyTokens;
+    let read = 0;
+    for await (const event of store.generate(session.id, { maxTokens: 100, sampling: greedy, ahead: 0 })) {
+      if (event.kind === "token" && ++read === count) break;
+    }
+    expect((await store.info(session.id)).historyTokens).toBe(before + count);
+  }
+  await expectNoPlaceLost();
+});
+
 test("an engine that dies takes its sessions along", async () => {
   const died = () => Promise.reject(new EngineCrashed("the engine's worker died"));
   store = storeWith({ append: died });
