@@ -4,6 +4,7 @@ import type { SessionErrorKind } from "../../src/session/errors.ts";
 import { SessionError } from "../../src/session/errors.ts";
 import type { GenerationEvent, Session } from "../../src/session/session.ts";
 import { SessionStore, type StoreOptions } from "../../src/session/store.ts";
+import golden from "../golden/kakeya-tiny.json" with { type: "json" };
 import { rejection } from "../rejection.ts";
 import { testEngine } from "../serve/serving.ts";
 
@@ -277,16 +278,20 @@ test("a generation left in the middle gives its turn to the next call", async ()
 });
 
 test("a generation that runs nothing ahead has no id in its history but those that were read", async () => {
-  const session = await store.create([], "a");
-  // A history that repeats itself, so that guesses of what follows would be right.
-  await store.append(
-    session.id,
-    new Uint32Array(200).map((_, i) => 5 + (i % 4)),
-  );
+  const question = golden.turns[0]?.prompt_ids ?? [];
+  const session = await store.create([2047], "a");
+  const ask = () => store.append(session.id, Uint32Array.from(question));
+  // It has answered the same question before, so guesses of the answer would be right.
+  for (let i = 0; i < 2; i++) {
+    await ask();
+    await Array.fromAsync(generate(session, 64));
+  }
+  const drafts = async () => (await store.info(session.id)).acceptedDrafts;
+  expect(await drafts()).toBeGreaterThan(5);
   for (const count of [1, 2, 3, 8]) {
-    const before = (await store.info(session.id)).historyTokens;
+    const before = await ask();
     let read = 0;
-    for await (const event of store.generate(session.id, { maxTokens: 100, sampling: greedy, ahead: 0 })) {
+    for await (const event of store.generate(session.id, { maxTokens: 64, sampling: greedy, ahead: 0 })) {
       if (event.kind === "token" && ++read === count) break;
     }
     expect((await store.info(session.id)).historyTokens).toBe(before + count);
