@@ -5,7 +5,7 @@ import { type QuantizedRows, quantizeRows } from "../src/graph/quantize.ts";
  * Quantizes rows [n, k] with the scales of llama.cpp's Q4_0 and Q8_0: a block's weight of the largest magnitude is
  * mapped to the end of the range, whatever that does to the others. What better scales are compared with.
  */
-export function largestAtEnd(rows: Float32Array, k: number, { bits, blockSize }: BlockFormat): QuantizedRows {
+function largestAtEnd(rows: Float32Array, k: number, { bits, blockSize }: BlockFormat): QuantizedRows {
   const end = 2 ** (bits - 1);
   const blocks = Math.ceil(k / blockSize);
   const n = rows.length / k;

@@ -5,7 +5,7 @@ import { ModelError } from "./model-error.ts";
  * Opens a file of a model for reading; undefined when there is none. A FIFO would make us wait for ever and /dev/zero
  * never end, so what is no regular file is refused before it is opened.
  */
-export function openRegularFile(path: string): number | undefined {
+function openRegularFile(path: string): number | undefined {
   try {
     if (!statSync(path).isFile()) throw notRegular(path, statSync(path));
     return openSync(path, "r");

@@ -6,7 +6,7 @@ import type { Backend, Ran, Sequence } from "./backend.ts";
  * processor: not at all, or only on whether they are even, or a multiple of four, and so on. A step that runs such a
  * multiple gives each row the bits that it has in any other. `block` means: always as many rows as a block has tokens.
  */
-export const rowMultiples = [1, 2, 4, 8, 16, block] as const;
+const rowMultiples = [1, 2, 4, 8, 16, block] as const;
 export type RowMultiple = (typeof rowMultiples)[number];
 
 /** Numbers of rows that are tried: what remains of a tile of 2, 4, 8 or 16 rows, in small steps and in large ones. */

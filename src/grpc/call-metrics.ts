@@ -65,7 +65,7 @@ export class CallMetrics {
 }
 
 /** NOT_FOUND as NotFound, which is how Go says it, and so the dashboards. */
-export function codeLabel(code: Status): string {
+function codeLabel(code: Status): string {
   if (code === Status.OK) return "OK";
   const words = (Status[code] ?? "UNKNOWN").split("_");
   // go's one l

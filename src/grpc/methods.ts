@@ -15,7 +15,7 @@ interface Streaming {
 }
 
 /** What is no method of ours, however it is called: callers must not be able to make up label values. */
-export const unknownMethod: MethodLabels = { grpc_type: "unary", grpc_service: "unknown", grpc_method: "unknown" };
+const unknownMethod: MethodLabels = { grpc_type: "unary", grpc_service: "unknown", grpc_method: "unknown" };
 
 const labelsOfPath = new Map<string, MethodLabels>();
 for (const { fullName, methods } of [RuntimeServiceDefinition, HealthDefinition]) {

@@ -93,7 +93,7 @@ function kvBounded({ count, min, max }: Spread): boolean | null {
 }
 
 /** What a user who asked at the scheduled moment waited: the delay of the start, and the turn. */
-export function responseS(turn: OkTurnV2): number {
+function responseS(turn: OkTurnV2): number {
   return Math.max(0, turn.t_relative_s - turn.scheduled_s) + turn.latency_s;
 }
 

@@ -7,7 +7,7 @@ import { createPrivate, journalName } from "./folder.ts";
 
 /** "kkya": so that another program's database is not taken for ours. */
 const applicationId = 0x6b6b7961;
-export const schemaVersion = 1;
+const schemaVersion = 1;
 
 /**
  * `crc` is a checksum of the row's other columns: SQLite notices a torn write, not a flipped bit. A session's ids are
