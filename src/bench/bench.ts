@@ -15,9 +15,10 @@ import type { BenchOptions } from "./options.ts";
 import { outputsOf } from "./outputs.ts";
 import { Progress } from "./progress.ts";
 import { RunRecord } from "./record.ts";
+import { requireSameRun, resumedClock, resumedFrom } from "./resume.ts";
 import { longestWarmUpS, run, warmUp } from "./runner.ts";
 import { openTarget, type Target } from "./target.ts";
-import { Walk } from "./walk.ts";
+import { Walk, type WalkOptions } from "./walk.ts";
 import { builtInWorkload, readWorkload, type Workload } from "./workload.ts";
 import { loadAverage, worldOf } from "./world.ts";
 
@@ -38,9 +39,10 @@ export async function bench(options: BenchOptions): Promise<BenchOutcome> {
   const outputs = outputsOf(options);
   const workload = options.workload === undefined ? builtInWorkload : await readWorkload(options.workload);
   await using target = await openTarget(options, outputs.log?.path);
-  const walkOf = (control: ConfigV2["control"], clock: Clock, kills?: Kills) => {
+  const resumed = options.resume === undefined ? undefined : await resumedFrom(options.resume);
+  const walkOf = (control: ConfigV2["control"], clock: Clock, more: Partial<WalkOptions> = {}) => {
     const eosTokenIds = target.info.defaultEosTokenIds;
-    return new Walk({ ...options, ...target, eosTokenIds, workload, control, clock, ...(kills && { kills }) });
+    return new Walk({ ...options, ...target, eosTokenIds, workload, control, clock, ...more });
   };
   if (options.warmUpTurns > 0) {
     say(`warming up: turns that nobody records, ${options.warmUpTurns} of them or for ${longestWarmUpS} s`);
@@ -50,26 +52,37 @@ export async function bench(options: BenchOptions): Promise<BenchOutcome> {
 
   // Until here a signal simply ends the process; from here on it ends the run, in order.
   using stop = new StopSignals();
-  const clock = systemClock();
-  const config = configOf(options, target, workload, warmUpTurns);
+  const clock = resumed === undefined ? systemClock() : resumedClock(resumed);
+  const config = configOf(options, target, workload, resumed?.report.config.warm_up_turns ?? warmUpTurns);
+  if (resumed) requireSameRun(resumed, config, target.info.modelFingerprint);
   const { server } = target;
   const kills =
     server && options.killTimes > 0
       ? new Kills({ server, times: options.killTimes, durationS: options.durationS, clock })
       : undefined;
-  const restarts = kills && { restarts: kills.restarts };
-  const record = new RunRecord({ config, world: worldOf(target.info), clock, loadAverage, ...restarts });
+  const walk = walkOf(options.control, clock, {
+    ...(kills && { kills }),
+    ...(resumed && { resumed: { turns: resumed.report.turns.length, point: resumed.point } }),
+  });
+  const record = new RunRecord({
+    config,
+    world: worldOf(target.info),
+    clock,
+    loadAverage,
+    resumePoint: () => walk.resumePoint,
+    ...(resumed && { resumed: resumed.report }),
+    ...(kills && { restarts: kills.restarts }),
+  });
   const checkpoint = new Checkpoint({
     to: outputs.checkpoint,
     everyS: options.checkpointEveryS,
     clock,
-    report: () => record.report({ partial: true, abortReason: stop.received }),
+    report: () => record.report({ partial: true, abortReason: stop.received, resumable: true }),
     warn: (message) => say(`kakeya: ${message}`),
   });
   checkpoint.write();
   stop.signal.addEventListener("abort", () => checkpoint.writeOrWarn());
 
-  const walk = walkOf(options.control, clock, kills);
   let abortReason: string | null = null;
   {
     using progress = new Progress({ run: options, record, nowS: clock.nowS, terminal: process.stderr });

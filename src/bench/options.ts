@@ -29,6 +29,8 @@ export interface BenchOptions extends RunOptions, Connection {
   defaultOutput: string;
   /** It may replace a file that is no report. */
   force: boolean;
+  /** Path of the partial report to go on from. */
+  resume: string | undefined;
   /** Path of the workload's file; absent: the built-in rotation. */
   workload: string | undefined;
   template: TemplateName;
@@ -92,6 +94,16 @@ export const benchFlags = {
     valueHint: "path",
   },
   force: { type: "boolean", default: false, description: "Let --output replace a file that is no report of kakeya's" },
+  resume: {
+    type: "string",
+    description: "Go on from the .partial report that a crash left behind; give the other options as before",
+    valueHint: "path",
+  },
+  state: {
+    type: "string",
+    description: "State folder of the server that bench starts, so that a run can be resumed after a crash",
+    valueHint: "dir",
+  },
   "checkpoint-every": {
     type: "string",
     default: "10m",
@@ -135,6 +147,7 @@ export function benchOptions(
   nowS: number,
   defaultOutput = `bench-${Math.floor(nowS)}.json`,
 ): BenchOptions {
+  const resume = text(args.resume);
   const connection = connectionOf(args);
   return {
     durationS: positive("duration", given("duration", args)),
@@ -142,14 +155,15 @@ export function benchOptions(
     turnsTarget: args.turns === undefined ? null : integer("turns", String(args.turns), 1),
     ...connection,
     kakeya,
-    serverFlags: passedOnFlags(serverFlags, args, connection.address),
+    serverFlags: passedOnFlags({ ...serverFlags, state: benchFlags.state }, args, connection.address),
     model: text(args.model),
     tokenizer: text(args.tokenizer),
     maxTokens: integer("max-tokens", given("max-tokens", args), 1, 2 ** 32 - 1),
     turnTimeoutS: positive("turn-timeout", given("turn-timeout", args)),
     warmUpTurns: integer("warm-up", given("warm-up", args)),
     checkpointEveryS: positive("checkpoint-every", given("checkpoint-every", args)),
-    output: text(args.output) ?? defaultOutput,
+    output: text(args.output) ?? resume?.replace(/\.partial$/, "") ?? defaultOutput,
+    resume,
     defaultOutput,
     force: args.force === true,
     workload: text(args.workload),

@@ -15,12 +15,16 @@ const stoppedS = 5;
  */
 export class Pace {
   #turn = 0;
-  #movedS = 0;
+  #movedS: number;
 
+  /** @param fromS when the first turn is meant to begin */
   constructor(
     private readonly spacingS: number,
     private readonly clock: Clock,
-  ) {}
+    fromS = 0,
+  ) {
+    this.#movedS = fromS;
+  }
 
   /** The intended start of the next turn; for a run without spacing, now. */
   get nextS(): number {

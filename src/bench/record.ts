@@ -7,6 +7,7 @@ import {
   type Gates,
   type ReportV2,
   type Restart,
+  type ResumePoint,
   reportKind,
   type TurnV2,
   type World,
@@ -22,18 +23,23 @@ export interface RecordOptions {
   /** Starts with the run. */
   clock: Clock;
   loadAverage: () => World["load_average_end"];
+  /** What this run goes on from. */
+  resumed?: Pick<ReportV2, "turns" | "started_at">;
+  /** What a bench would need to go on from this one. */
+  resumePoint?: () => ResumePoint | undefined;
   /** Those until now; absent where the server is left alone. */
   restarts?: readonly Restart[];
 }
 
 export class RunRecord {
-  readonly turns: TurnV2[] = [];
+  readonly turns: TurnV2[];
   readonly #options: RecordOptions;
   readonly #startedAtS: number;
 
   constructor(options: RecordOptions) {
     this.#options = options;
-    this.#startedAtS = options.clock.unixS();
+    this.turns = [...(options.resumed?.turns ?? [])];
+    this.#startedAtS = options.resumed?.started_at ?? options.clock.unixS();
   }
 
   /** Takes seconds for a very long run, like `report`. */
@@ -43,9 +49,10 @@ export class RunRecord {
   }
 
   /** The report as of now. Shares `turns` with this record: write it before the next turn. */
-  report(ended: { partial: boolean; abortReason: string | null }): ReportV2 {
+  report(ended: { partial: boolean; abortReason: string | null; resumable?: boolean }): ReportV2 {
     const { clock, config, world, loadAverage, restarts } = this.#options;
     const durationS = clock.nowS();
+    const resume = ended.resumable ? this.#options.resumePoint?.() : undefined;
     return {
       schema_version: 2,
       kind: reportKind,
@@ -56,6 +63,7 @@ export class RunRecord {
       duration_s: durationS,
       config,
       world: { ...world, load_average_end: loadAverage() },
+      ...(resume && { resume }),
       ...(restarts && { restarts: [...restarts] }),
       turns: this.turns,
       agg: aggregateV2(this.turns, durationS),

@@ -53,7 +53,7 @@ export async function warmUp(walk: Walk, turns: number, clock: Clock): Promise<n
 /** Fills `record`. Ends at the duration, at the last turn asked for, or when told to stop; errors of turns are data. */
 export async function run(options: RunOptions, parts: RunParts): Promise<void> {
   const { walk, record, checkpoint, clock, stop } = parts;
-  const pace = new Pace(options.turnSpacingS, clock);
+  const pace = new Pace(options.turnSpacingS, clock, record.turns.length === 0 ? 0 : clock.nowS());
   const target = options.turnsTarget ?? Number.POSITIVE_INFINITY;
   while (record.turns.length < target && pace.nextS < options.durationS) {
     const start = await pace.next(stop);

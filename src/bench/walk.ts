@@ -8,7 +8,7 @@ import {
   SessionClosed,
   SessionNotFound,
 } from "../client/index.ts";
-import type { ConfigV2, TurnV2 } from "../report/report.ts";
+import type { ConfigV2, ResumePoint, TurnV2 } from "../report/report.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import type { Clock } from "./clock.ts";
 import type { Kills } from "./kills.ts";
@@ -30,6 +30,8 @@ export interface WalkOptions {
   maxTokens: number;
   /** Longest a turn may take; then it is cancelled and has failed. */
   turnTimeoutS: number;
+  /** What the run goes on with, after so many turns. */
+  resumed?: { turns: number; point: ResumePoint | undefined };
   /** Where the server is killed on the way. */
   kills?: Pick<Kills, "onId" | "recovered">;
 }
@@ -43,7 +45,9 @@ export class Walk {
   readonly #options: WalkOptions;
   #session: Session | undefined;
   #sessionsOpened = 0;
-  #turns = 0;
+  #turns: number;
+  /** Until the first turn. */
+  #isResumed: boolean;
   #historyTokens = 0;
   #previous: PreviousAnswer = "none";
   #answerIds: readonly number[] = [];
@@ -52,6 +56,19 @@ export class Walk {
 
   constructor(options: WalkOptions) {
     this.#options = options;
+    const { turns = 0, point } = options.resumed ?? {};
+    this.#turns = turns;
+    this.#isResumed = options.resumed !== undefined;
+    if (point === undefined) return;
+    this.#session = options.client.session(point.session_id);
+    this.#sessionsOpened = point.sessions_opened;
+    // Whatever the crash has left in the session is closed first.
+    this.#previous = "cut";
+  }
+
+  /** What another walk would need to go on in the same session. */
+  get resumePoint(): ResumePoint | undefined {
+    return this.#session && { session_id: this.#session.id, sessions_opened: this.#sessionsOpened };
   }
 
   /** The last answer's ids, its end token included. */
@@ -65,7 +82,9 @@ export class Walk {
    */
   async turn(at: { scheduledS: number; startedS: number }, signal: AbortSignal): Promise<TurnV2 | undefined> {
     const { messages } = this.#options.workload;
-    const place = { message_index: this.#turns++ % messages.length, scheduled_s: at.scheduledS };
+    const resumed = this.#isResumed ? { resumed: true as const } : {};
+    this.#isResumed = false;
+    const place = { message_index: this.#turns++ % messages.length, scheduled_s: at.scheduledS, ...resumed };
     const message = messages[place.message_index] ?? "";
     using limit = new TimeLimit(this.#options.turnTimeoutS, signal);
     try {

@@ -27,11 +27,19 @@ export interface ReportV2 extends ReportHead {
   finished_at: number;
   config: ConfigV2;
   world: World;
+  /** In a checkpoint: what a bench needs to go on. Whoever has the id can use the session. */
+  resume?: ResumePoint;
   /** Where the server was killed on the way and came back; absent: nowhere. */
   restarts?: Restart[];
   turns: TurnV2[];
   agg: AggV2;
   gates: Gates;
+}
+
+export interface ResumePoint {
+  session_id: string;
+  /** Sessions that the run has opened, this one included. */
+  sessions_opened: number;
 }
 
 export interface Restart {
@@ -145,6 +153,8 @@ interface TurnPlaceV2 {
   message_index: number;
   /** When the turn was meant to begin. Equal to `t_relative_s` when the run has no spacing. */
   scheduled_s: number;
+  /** The bench was started again before this turn: what its session did since the turn before is not recorded. */
+  resumed?: true;
 }
 
 export interface OkTurnV2 extends OkTurnV1, TurnPlaceV2 {

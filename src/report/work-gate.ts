@@ -18,7 +18,8 @@ interface Before {
 /**
  * Passes when on every turn `computed_token_total` and the history grew by exactly user + emitted tokens; a new
  * session starts from zero, so one that is given an old history again has computed too much and fails. After a
- * failed turn, whose tokens may have been kept or not, the counter must grow by what the history did.
+ * failed turn, whose tokens may have been kept or not, and where the bench was resumed, the counter must grow by what the
+ * history did.
  *
  * Guesses must add up where they are counted. A step emits one id and the guesses that were right; so a turn's steps are
  * its ids less its right guesses, and no step runs more guesses than `draftLimit`.
@@ -34,6 +35,7 @@ export function workGate(turns: readonly Turn[], draftLimit?: number): Gate {
   for (const turn of turns) {
     const session = ("session_index" in turn ? turn.session_index : undefined) ?? before.session;
     if (session !== before.session) before = newSession(session);
+    if ("resumed" in turn) before.failed = true;
     if (!turn.ok) {
       before.failed = true;
       continue;

@@ -55,6 +55,16 @@ test("after a failed turn the counter must grow by what the history did", () => 
   expect(workGate(lost).verdict).toBe("fail");
 });
 
+test("where the bench was resumed, the counter must grow by what the history did", () => {
+  // Turns 10 to 14 ran, and nobody recorded them.
+  const gap = turns.filter((_, i) => i < 10 || i >= 15);
+  expect(workGate(gap).verdict).toBe("fail");
+  const resumed = gap.map((turn, i) => (i === 10 ? { ...turn, resumed: true as const } : turn));
+  expect(workGate(resumed).verdict).toBe("pass");
+  const again = resumed.map((turn, i) => (i < 10 ? turn : { ...turn, computed_token_total: turn.history_length + 1 }));
+  expect(workGate(again).verdict).toBe("fail");
+});
+
 test("a session whose first turn failed is judged from its second on", () => {
   const reopened = newSessionAt(12).map((turn, i) => (i === 12 ? failed(turn) : turn));
   expect(workGate(reopened).verdict).toBe("pass");
