@@ -10,8 +10,8 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { cpus, loadavg, tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
-import { OwnServer } from "../src/connection/own-server.ts";
 import { Client, type Session } from "../src/client/index.ts";
+import { OwnServer } from "../src/connection/own-server.ts";
 import { percentile } from "../src/report/stats.ts";
 import { SqliteStore } from "../src/state/sqlite-store.ts";
 
