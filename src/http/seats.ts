@@ -2,42 +2,57 @@ import { SessionError } from "../session/errors.ts";
 import type { SessionInfo } from "../session/session.ts";
 import type { SessionStore } from "../session/store.ts";
 import { ApiError } from "./api-error.ts";
-import { idsUpTo, type Seat, type Turn } from "./turn.ts";
+import { idsUpTo, type Turn } from "./turn.ts";
+
+/** A session of the store, for one conversation. Whoever has taken it is alone in it. */
+export interface Seat {
+  readonly sessionId: string;
+  /** Tokens that the engine has run for it so far, again or for the first time. */
+  readonly workTokens: number;
+}
+
+/** A seat with what has to be appended first. */
+export interface TakenSeat {
+  seat: Seat;
+  /** The ids of a history that is not in the session yet. */
+  missing: Uint32Array | undefined;
+}
 
 /**
- * The door's own sessions. Whoever has taken a seat is alone in it. One that is left with a turn waits for the turn that
- * continues it; it may give way to another one at any time, since its history can be computed again from the turns' ids.
+ * The door's own sessions. A seat that is left with a turn waits for the turn that continues it. Meanwhile its session
+ * may give way to another one at any time: its history is computed again from the turns' ids.
  */
 export class Seats {
-  /** Turns whose seats wait, least recently left first. */
-  readonly #waiting = new Set<Turn>();
-
   constructor(
     private readonly store: SessionStore,
     private readonly eosTokenIds: readonly number[],
   ) {}
 
-  /** A seat whose session holds exactly the history up to `turn`; an empty one for undefined. */
-  async take(turn: Turn | undefined): Promise<Seat> {
-    if (turn === undefined) return await this.#create();
-    const seat = this.#leave(turn);
-    if (seat !== undefined && (await this.#isAlive(seat, turn))) return seat;
-    return await this.#computeAgain(turn);
+  /** The seat that waits for who continues `turn`; undefined when there is none. */
+  take(turn: Turn): Seat | undefined {
+    const { seat } = turn;
+    turn.seat = undefined;
+    return seat;
+  }
+
+  /** A seat of its own for the history up to `turn`; undefined: for an empty one. @throws HistoryNotKept */
+  async open(turn: Turn | undefined): Promise<TakenSeat> {
+    const forked = turn && (await this.#forked(turn));
+    if (forked !== undefined) return { seat: forked, missing: undefined };
+    const missing = turn && idsUpTo(turn);
+    if (turn !== undefined && missing === undefined) throw new HistoryNotKept();
+    const { id } = await this.store.create(this.eosTokenIds, "http", "rebuilder");
+    return { seat: { sessionId: id, workTokens: 0 }, missing };
   }
 
   /** The seat's session now holds the history up to `turn`. */
   leaveWith(turn: Turn, seat: Seat): void {
     turn.seat = seat;
-    this.#waiting.add(turn);
   }
 
-  info(seat: Seat): Promise<SessionInfo> {
-    return this.store.info(seat.sessionId);
-  }
-
-  /** Gives the seat of a turn back that nobody will continue. */
+  /** Nobody will continue `turn` any more. */
   async give(turn: Turn): Promise<void> {
-    const seat = this.#leave(turn);
+    const seat = this.take(turn);
     if (seat !== undefined) await this.close(seat);
   }
 
@@ -48,49 +63,23 @@ export class Seats {
     });
   }
 
-  #leave(turn: Turn): Seat | undefined {
-    const { seat } = turn;
-    turn.seat = undefined;
-    this.#waiting.delete(turn);
-    return seat;
-  }
-
-  async #isAlive(seat: Seat, turn: Turn): Promise<boolean> {
+  /** Where sessions outlive the server, a session that went on can be copied as it was. */
+  async #forked({ sessionId, tokens }: Turn): Promise<Seat | undefined> {
+    // A copy would have to wait for the call that is under way.
+    const isBusy = [...this.store.sessions].some(({ id, idle }) => id === sessionId && !idle);
+    if (isBusy || !this.store.forksAnywhere) return undefined;
     try {
-      return (await this.store.info(seat.sessionId)).historyTokens === turn.tokens;
+      return { sessionId: await this.store.fork(sessionId, tokens), workTokens: tokens };
     } catch (error) {
-      if (error instanceof SessionError) return false;
+      if (error instanceof SessionError && error.kind !== "resource-exhausted") return undefined;
       throw error;
     }
   }
+}
 
-  async #computeAgain(turn: Turn): Promise<Seat> {
-    const ids = idsUpTo(turn);
-    if (ids === undefined) throw new HistoryNotKept();
-    const seat = await this.#create();
-    try {
-      await this.store.append(seat.sessionId, ids);
-      return seat;
-    } catch (error) {
-      await this.close(seat);
-      throw error;
-    }
-  }
-
-  /** When there is no room, a session of the door's own makes some. */
-  async #create(): Promise<Seat> {
-    for (;;) {
-      try {
-        const { id } = await this.store.create(this.eosTokenIds, "http");
-        return { sessionId: id, computedTokens: 0 };
-      } catch (error) {
-        const [longestWaiting] = this.#waiting;
-        const isFull = error instanceof SessionError && error.kind === "resource-exhausted";
-        if (!isFull || longestWaiting === undefined) throw error;
-        await this.give(longestWaiting);
-      }
-    }
-  }
+/** Tokens that the engine has run for a session, again or for the first time. */
+export function workTokensOf({ computedTokens, replayedTokens }: SessionInfo): number {
+  return computedTokens + replayedTokens;
 }
 
 /** What a turn was made of is gone. */

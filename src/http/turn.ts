@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import type { ChatMessage, Tool } from "../text/messages.ts";
+import type { Seat } from "./seats.ts";
 
 /** What stands at the beginning of a conversation and can't change in it. */
 export interface Root {
@@ -10,13 +11,6 @@ export interface Root {
   tools: readonly Tool[];
   /** Of the model's own template. */
   variables: Readonly<Record<string, unknown>>;
-}
-
-/** A session of the store whose history is that of a turn. */
-export interface Seat {
-  sessionId: string;
-  /** What the engine has computed for it. */
-  computedTokens: number;
 }
 
 /** The turns of one conversation and its branches that are kept, oldest first. */
@@ -34,6 +28,8 @@ export interface Turn {
   readonly answerWas: "ended" | "cut";
   /** What it added; undefined when it was forgotten. */
   added: Added | undefined;
+  /** The session that it happened in. */
+  readonly sessionId: string;
   /** Where it can be continued without computing it again. */
   seat: Seat | undefined;
 }

@@ -69,6 +69,8 @@ export interface SessionStart {
   history?: SessionHistory;
   /** It is there for a call that is on its way: until then it is not idle. */
   expected?: boolean;
+  /** Its owner can compute it again at any time. */
+  isRebuildable?: boolean;
 }
 
 export interface SessionHistory {
@@ -142,6 +144,10 @@ export class Session {
 
   get label(): string {
     return this.start.label;
+  }
+
+  get isRebuildable(): boolean {
+    return this.start.isRebuildable === true;
   }
 
   get sequence(): SequenceId {

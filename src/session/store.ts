@@ -84,6 +84,11 @@ export class SessionStore {
     return this.engine.info.capacity;
   }
 
+  /** Whether a session can be forked before its end. */
+  get forksAnywhere(): boolean {
+    return this.#parking !== undefined;
+  }
+
   /** What is kept of all sessions, in memory or not; absent where nothing is. */
   get stateSizes(): (() => Promise<StateSizes>) | undefined {
     const state = this.options.parking?.state;
@@ -97,11 +102,21 @@ export class SessionStore {
     return depth;
   }
 
-  /** Opens a session. @throws SessionError resource-exhausted when all are busy. */
-  create(eosTokenIds: Iterable<number>, label: string): Promise<Session> {
+  /**
+   * Opens a session. One that its owner can compute again, who calls it at once, gives way to others without delay
+   * whenever it is idle.
+   * @throws SessionError resource-exhausted when all are busy.
+   */
+  create(eosTokenIds: Iterable<number>, label: string, owner: "client" | "rebuilder" = "client"): Promise<Session> {
     return this.#inNewPlace(async () => {
       const id = this.options.newId();
-      const start = { id, label, eosTokenIds: [...new Set(eosTokenIds)] };
+      const isRebuildable = owner === "rebuilder";
+      const start = {
+        id,
+        label,
+        eosTokenIds: [...new Set(eosTokenIds)],
+        ...(isRebuildable && { isRebuildable, expected: true }),
+      };
       const record = await this.#parking?.begin(start);
       const sequence = await this.#onPlaces(() => this.engine.create());
       return this.#opened({ ...start, sequence, ...(record && { record }) });
@@ -303,15 +318,18 @@ export class SessionStore {
     return this.#hasRoom() || this.#leastRecentlyActive() !== undefined;
   }
 
-  #leastRecentlyActive(): Session | undefined {
+  #leastRecentlyActive(isCandidate = (_: Session) => true): Session | undefined {
     let oldest: Session | undefined;
     for (const session of this.#sessions.values()) {
-      if (session.idle && (oldest === undefined || session.activeAtS < oldest.activeAtS)) oldest = session;
+      if (session.idle && isCandidate(session) && (oldest === undefined || session.activeAtS < oldest.activeAtS))
+        oldest = session;
     }
     return oldest;
   }
 
   #evictOrRefuse(oldest: Session | undefined): void {
+    const rebuildable = this.#leastRecentlyActive((session) => session.isRebuildable);
+    if (rebuildable !== undefined) return void this.#evict(rebuildable, "capacity");
     const waitS = oldest && this.options.evictAfterS - this.#idleS(oldest);
     if (oldest === undefined || waitS === undefined || waitS > 0) throw noRoom(this.capacity, waitS);
     void this.#evict(oldest, "capacity");

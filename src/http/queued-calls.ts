@@ -1,0 +1,46 @@
+import { SessionError } from "../session/errors.ts";
+import type { GenerateOptions, GenerationEvent } from "../session/session.ts";
+import type { SessionStore } from "../session/store.ts";
+
+/**
+ * The calls of one turn, queued all at once: so the session is never idle between them, and never gives way to another
+ * one in the middle of a turn.
+ */
+export class QueuedCalls {
+  /** Resolves when all ids are appended. */
+  readonly appended: Promise<unknown>;
+  readonly #info: Promise<unknown>;
+  readonly #events: AsyncGenerator<GenerationEvent, void>;
+  readonly #first: Promise<IteratorResult<GenerationEvent, void>>;
+
+  constructor(store: SessionStore, sessionId: string, ids: readonly Uint32Array[], options: GenerateOptions) {
+    this.#info = store.info(sessionId);
+    this.appended = Promise.all(ids.map((some) => store.append(sessionId, some)));
+    this.#events = store.generate(sessionId, options);
+    this.#first = this.#events.next();
+    // Whoever waits for them is told; where one fails, the others fail with it, and nobody may wait for those.
+    for (const call of [this.#info, this.appended, this.#first]) call.catch(() => {});
+  }
+
+  /** Whether there is such a session, fit for use; if not, all calls have failed. */
+  async found(): Promise<boolean> {
+    try {
+      await this.#info;
+      return true;
+    } catch (error) {
+      if (error instanceof SessionError) return false;
+      throw error;
+    }
+  }
+
+  /** Of the generation. */
+  async *events(): AsyncGenerator<GenerationEvent, void> {
+    for (let next = await this.#first; !next.done; next = await this.#events.next()) yield next.value;
+  }
+
+  /** Ends the generation, if it has not ended yet. */
+  async end(): Promise<void> {
+    // The queue is served in order: without this, a generation that was never read would block it.
+    await this.#events.return().catch(() => {});
+  }
+}
