@@ -149,7 +149,7 @@ export class Answerer {
         if (reading.isOver) enough.abort();
       }
       yield* reading.end();
-      outcome = await this.#settle(plan, seat, reading, now() - startedAtS);
+      outcome = this.#settle(plan, seat, await calls.after, reading, now() - startedAtS);
       return outcome;
     } finally {
       enough.abort();
@@ -213,10 +213,9 @@ export class Answerer {
     }
   }
 
-  async #settle(plan: Plan, seat: Seat, reading: Reading, totalS: number): Promise<Outcome> {
+  #settle(plan: Plan, seat: Seat, session: SessionInfo, reading: Reading, totalS: number): Outcome {
     const { seats, turns } = this.parts;
     const { root } = plan;
-    const session = await this.parts.store.info(seat.sessionId);
     const { message, finish, firstTokenS, reasoningTokens } = reading;
     const messages = [...plan.messages, message];
     const ids = Uint32Array.of(...plan.ids, ...reading.ids);

@@ -1,5 +1,5 @@
 import { SessionError } from "../session/errors.ts";
-import type { GenerateOptions, GenerationEvent } from "../session/session.ts";
+import type { GenerateOptions, GenerationEvent, SessionInfo } from "../session/session.ts";
 import type { SessionStore } from "../session/store.ts";
 
 /**
@@ -9,23 +9,26 @@ import type { SessionStore } from "../session/store.ts";
 export class QueuedCalls {
   /** Resolves when all ids are appended. */
   readonly appended: Promise<unknown>;
-  readonly #info: Promise<unknown>;
+  /** What the session is once the generation has ended. */
+  readonly after: Promise<SessionInfo>;
+  readonly #before: Promise<unknown>;
   readonly #events: AsyncGenerator<GenerationEvent, void>;
   readonly #first: Promise<IteratorResult<GenerationEvent, void>>;
 
   constructor(store: SessionStore, sessionId: string, ids: readonly Uint32Array[], options: GenerateOptions) {
-    this.#info = store.info(sessionId);
+    this.#before = store.info(sessionId);
     this.appended = Promise.all(ids.map((some) => store.append(sessionId, some)));
     this.#events = store.generate(sessionId, options);
     this.#first = this.#events.next();
+    this.after = store.info(sessionId);
     // Whoever waits for them is told; where one fails, the others fail with it, and nobody may wait for those.
-    for (const call of [this.#info, this.appended, this.#first]) call.catch(() => {});
+    for (const call of [this.#before, this.appended, this.#first, this.after]) call.catch(() => {});
   }
 
   /** Whether there is such a session, fit for use; if not, all calls have failed. */
   async found(): Promise<boolean> {
     try {
-      await this.#info;
+      await this.#before;
       return true;
     } catch (error) {
       if (error instanceof SessionError) return false;

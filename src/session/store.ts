@@ -104,23 +104,26 @@ export class SessionStore {
 
   /**
    * Opens a session. One that its owner can compute again, who calls it at once, gives way to others without delay
-   * whenever it is idle.
+   * whenever it is idle; and it waits for a place where another one of its kind has it.
    * @throws SessionError resource-exhausted when all are busy.
    */
   create(eosTokenIds: Iterable<number>, label: string, owner: "client" | "rebuilder" = "client"): Promise<Session> {
-    return this.#inNewPlace(async () => {
-      const id = this.options.newId();
-      const isRebuildable = owner === "rebuilder";
-      const start = {
-        id,
-        label,
-        eosTokenIds: [...new Set(eosTokenIds)],
-        ...(isRebuildable && { isRebuildable, expected: true }),
-      };
-      const record = await this.#parking?.begin(start);
-      const sequence = await this.#onPlaces(() => this.engine.create());
-      return this.#opened({ ...start, sequence, ...(record && { record }) });
-    });
+    const isRebuildable = owner === "rebuilder";
+    return this.#inNewPlace(
+      async () => {
+        const id = this.options.newId();
+        const start = {
+          id,
+          label,
+          eosTokenIds: [...new Set(eosTokenIds)],
+          ...(isRebuildable && { isRebuildable, expected: true }),
+        };
+        const record = await this.#parking?.begin(start);
+        const sequence = await this.#onPlaces(() => this.engine.create());
+        return this.#opened({ ...start, sequence, ...(record && { record }) });
+      },
+      isRebuildable || this.#parking !== undefined,
+    );
   }
 
   append(id: string, tokenIds: Uint32Array, signal?: AbortSignal): Promise<number> {
@@ -287,8 +290,8 @@ export class SessionStore {
   }
 
   /** Does `open` with a place that nobody else takes. */
-  async #inNewPlace<T>(open: () => Promise<T>): Promise<T> {
-    await this.#takePlace();
+  async #inNewPlace<T>(open: () => Promise<T>, waits = this.#parking !== undefined): Promise<T> {
+    await this.#takePlace(waits);
     try {
       return await open();
     } catch (error) {
@@ -299,15 +302,27 @@ export class SessionStore {
     }
   }
 
-  /** Where sessions can be parked, waits for one that is idle. @throws SessionError resource-exhausted */
-  async #takePlace(): Promise<void> {
+  /** @param waits for a session that will give way once it is idle. @throws SessionError resource-exhausted */
+  async #takePlace(waits: boolean): Promise<void> {
     while (!this.#hasRoom()) {
       const oldest = this.#leastRecentlyActive();
-      if (this.#parking === undefined) this.#evictOrRefuse(oldest);
-      else if (oldest === undefined) await this.#placeOfOther();
-      else void this.#park(oldest, this.#parking);
+      if (this.#parking !== undefined && oldest !== undefined) void this.#park(oldest, this.#parking);
+      else if (this.#parking === undefined && this.#evictIfAllowed(oldest)) continue;
+      else if (waits && this.#someWillGiveWay()) await this.#placeOfOther();
+      else {
+        // Nor is there room for who waits behind it.
+        this.#placeMayBeFree();
+        throw noRoom(this.capacity, oldest && this.options.evictAfterS - this.#idleS(oldest));
+      }
     }
     this.#opening++;
+  }
+
+  /** Those that can be parked, or computed again, do so as soon as they are idle. */
+  #someWillGiveWay(): boolean {
+    return (
+      this.#parking !== undefined || this.#opening > 0 || [...this.#sessions.values()].some((s) => s.isRebuildable)
+    );
   }
 
   #hasRoom(): boolean {
@@ -327,12 +342,12 @@ export class SessionStore {
     return oldest;
   }
 
-  #evictOrRefuse(oldest: Session | undefined): void {
+  #evictIfAllowed(oldest: Session | undefined): boolean {
     const rebuildable = this.#leastRecentlyActive((session) => session.isRebuildable);
-    if (rebuildable !== undefined) return void this.#evict(rebuildable, "capacity");
-    const waitS = oldest && this.options.evictAfterS - this.#idleS(oldest);
-    if (oldest === undefined || waitS === undefined || waitS > 0) throw noRoom(this.capacity, waitS);
-    void this.#evict(oldest, "capacity");
+    const isDue = oldest !== undefined && this.#idleS(oldest) >= this.options.evictAfterS;
+    const evicted = rebuildable ?? (isDue ? oldest : undefined);
+    if (evicted !== undefined) void this.#evict(evicted, "capacity");
+    return evicted !== undefined;
   }
 
   async #placeOfOther(): Promise<void> {
@@ -425,6 +440,7 @@ export class SessionStore {
   async #end(session: Session, outcome: SessionOutcome): Promise<void> {
     session.end();
     if (!this.#sessions.delete(session.id)) return;
+    this.#placeMayBeFree();
     this.options.events.ended(session, outcome);
     const freed = this.#freed(session);
     await this.#leave(session.id, async () => {

@@ -357,3 +357,24 @@ test("an append that fails after its caller has gone still ends its session", as
   expect(told).toEqual(["a ended: failed"]);
   await expectNoPlaceLost();
 });
+
+test("a session that its owner can compute again gives way at once when it is idle, and not before its first call", async () => {
+  const owned = await Promise.all([store.create([], "owned", "rebuilder"), store.create([], "owned", "rebuilder")]);
+  await store.create([], "kept");
+  expect((await rejection(store.create([], "late"))).message).toContain("in use");
+  await store.append(owned[1]?.id ?? "", Uint32Array.of(1, 2));
+  await store.create([], "late");
+  expect(told).toEqual(["owned evicted: capacity", "owned ended: evicted"]);
+  expect((await rejection(store.create([], "later"))).message).toContain("in use");
+  await store.endAll();
+});
+
+test("a session that its owner can compute again waits for the place of another such one", async () => {
+  const owned = await Promise.all(Array.from({ length: capacity }, () => store.create([], "owned", "rebuilder")));
+  const late = [store.create([], "late", "rebuilder"), store.create([], "late", "rebuilder")];
+  expect((await rejection(store.create([], "client"))).message).toContain("have a call in flight");
+  for (const { id } of owned.slice(1)) await store.append(id, Uint32Array.of(1, 2));
+  expect((await Promise.all(late)).map(({ label }) => label)).toEqual(["late", "late"]);
+  expect(store.activeCount).toBe(capacity);
+  await store.endAll();
+});
