@@ -1,6 +1,15 @@
 import { describe, expect, test } from "bun:test";
 import { spawnSync } from "node:child_process";
-import { chownSync, lstatSync, mkdirSync, readFileSync, renameSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  chownSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { createServer, type Server } from "node:net";
 import { join } from "node:path";
 import { UsageError } from "../../src/cli/exit.ts";
@@ -58,6 +67,18 @@ describe("what is no stale socket of ours is refused, and stays as it was", () =
     expect(error).toBeInstanceOf(UsageError);
     expect(error.message).toContain("another server listens there");
     expect(lstatSync(path).isSocket()).toBe(true);
+  });
+
+  test("one that took the stale socket's place while that was asked", async () => {
+    using scratch = scratchDir();
+    const path = join(scratch.path, "sock");
+    await staleSocket(path);
+    using _other = await listening(`${path}.other`);
+    const removed = rejection(removeStaleSocket(path)); // It has asked the stale socket, and waits for the answer.
+    renameSync(`${path}.other`, path);
+    expect((await removed).message).toContain("another server listens there");
+    expect(readdirSync(scratch.path)).toEqual(["sock"]);
+    expect((await rejection(removeStaleSocket(path))).message).toContain("another server listens there");
   });
 
   // Only root can give a socket away.
