@@ -10,7 +10,7 @@ import type { ServerOptions } from "../host/options.ts";
 import { patchBunHttp2, preparingServers } from "./bun-http2.ts";
 import type { CallMetrics } from "./call-metrics.ts";
 import { grpcCredentials } from "./credentials.ts";
-import { decodedMiddleware, withUndecodable } from "./decoding.ts";
+import { decodedMiddleware, withUndecodable, withUndecodableJs } from "./decoding.ts";
 import { countedMiddleware, untilStopped } from "./draining.ts";
 import type { Gate } from "./gate.ts";
 import { observingMiddleware } from "./observe.ts";
@@ -47,7 +47,10 @@ export function createGrpcServer(parts: GrpcParts, options: ServerOptions): Serv
     .with(decodedMiddleware(log, now))
     .add(withUndecodable(RuntimeServiceDefinition), parts.service);
   const services = [RuntimeServiceDefinition.fullName, HealthDefinition.fullName];
-  server.with(untilStopped(parts.stop)).add(ServerReflectionService, ServerReflection(descriptorSet, services));
+  server
+    .with(untilStopped(parts.stop))
+    .with(decodedMiddleware(log, now))
+    .add(withUndecodableJs(ServerReflectionService), ServerReflection(descriptorSet, services));
   server
     .with(untilStopped(parts.stop))
     .with(decodedMiddleware(log, now))

@@ -15,10 +15,9 @@ beforeAll(async () => {
 });
 afterAll(() => server[Symbol.asyncDispose]());
 
-/** The status of a unary call, from its trailers or its only headers. */
-async function call(method: string, headers: Record<string, string>, bytes: Uint8Array) {
-  const session = connect(`http://${server.address}`);
-  const path = `/kakeya.v1.RuntimeService/${method}`;
+/** The status of a call with one request, from its trailers or its only headers. */
+async function call(path: string, headers: Record<string, string>, bytes: Uint8Array, address = server.address) {
+  const session = connect(`http://${address}`);
   const fixed = { ":method": "POST", ":path": path, "content-type": "application/grpc", te: "trailers" };
   const stream = session.request({ ...fixed, ...headers });
   const answer: Record<string, unknown> = {};
@@ -32,7 +31,11 @@ async function call(method: string, headers: Record<string, string>, bytes: Uint
 test.each(["596H", "597H", "1193H", "99999999H", "35791M", "2147484S", "99999999S", "1000m"])(
   "a call with %s to go is answered",
   async (timeout) => {
-    const answer = await call("GetRuntimeInfo", { "grpc-timeout": timeout }, new Uint8Array());
+    const answer = await call(
+      "/kakeya.v1.RuntimeService/GetRuntimeInfo",
+      { "grpc-timeout": timeout },
+      new Uint8Array(),
+    );
     expect(answer.status).toBe("0");
   },
 );
@@ -52,12 +55,18 @@ test("whatever time a call is given, timers can hold it, and it is not less than
   );
 });
 
-test("a request that is no protobuf is INVALID_ARGUMENT, and logged", async () => {
-  const answer = await call("AppendTokens", {}, new Uint8Array(100).fill(0xff));
+test.each([
+  "/kakeya.v1.RuntimeService/AppendTokens",
+  "/grpc.health.v1.Health/Check",
+  "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", // a stream, in another library's code
+])("a request that is no protobuf is INVALID_ARGUMENT, and logged: %s", async (path) => {
+  await using server = await serving(); // one line a minute
+  const answer = await call(path, {}, new Uint8Array(100).fill(0xff), server.address);
   expect(answer.status).toBe("3");
-  expect(answer.details).toStartWith("the request is no message of /kakeya.v1.RuntimeService/AppendTokens: ");
+  expect(answer.details).toStartWith(`the request is no message of ${path}: `);
   const warning = server.logged.find((line) => line.includes("request can't be decoded"));
-  expect(warning).toMatch(/ warn .*path="\/kakeya.v1.RuntimeService\/AppendTokens" reason=".+" peer="127.0.0.1:\d+"/);
+  expect(warning).toMatch(/ warn .*reason=".+" peer="127.0.0.1:\d+"/);
+  expect(warning).toContain(` path="${path}" `);
 });
 
 test("twenty Watch streams at once are no leak", async () => {
