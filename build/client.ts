@@ -1,7 +1,8 @@
-import { copyFileSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, rmSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import type { BunPlugin } from "bun";
 import { packageCommand } from "../tools/package-command.ts";
+import { licensesOfFiles } from "./licenses.ts";
 import { emptyPackage, manifest } from "./npm-package.ts";
 
 const root = resolve(import.meta.dir, "..");
@@ -66,17 +67,5 @@ export async function buildClient(outdir: string): Promise<void> {
   for (const inner of ["gen", "client/calls.d.ts", "client/unsigned.d.ts"]) {
     rmSync(join(outdir, "types", inner), { recursive: true });
   }
-  writeFileSync(join(outdir, "THIRD-PARTY-LICENSES"), licensesOf(Object.keys(metafile?.inputs ?? {})));
-}
-
-/** The licenses of the packages that bundled files come from. */
-function licensesOf(files: readonly string[]): string {
-  const dirs = files.flatMap((file) => file.match(/^.*node_modules\/(@[^/]+\/)?[^/]+/)?.[0] ?? []);
-  const texts = [...new Set(dirs)].sort().map((dir) => {
-    const { name, version, license } = JSON.parse(readFileSync(join(root, dir, "package.json"), "utf8"));
-    const text = readdirSync(join(root, dir)).find((file) => /^licen[cs]e/i.test(file));
-    return `${name} ${version} (${license})\n\n${text === undefined ? "" : readFileSync(join(root, dir, text), "utf8")}`;
-  });
-  if (texts.length === 0) throw new Error("the bundler named no package that it put into kakeya-client");
-  return texts.join(`\n${"-".repeat(80)}\n`);
+  writeFileSync(join(outdir, "THIRD-PARTY-LICENSES"), licensesOfFiles(Object.keys(metafile?.inputs ?? {})));
 }

@@ -7,6 +7,7 @@ import { copyFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { description, version } from "../package.json" with { type: "json" };
 import { type Platform, platforms } from "./executable.ts";
+import { licensesOfExecutable } from "./licenses.ts";
 import { emptyPackage, manifest } from "./npm-package.ts";
 
 const readme = `# kakeya
@@ -67,5 +68,6 @@ export function writePlatformPackage(parent: string, platform: Platform, executa
     ...(os === "linux" ? { libc: ["glibc"] } : {}),
   });
   writeFileSync(join(dir, "README.md"), `The executable of the package \`kakeya\` for ${platform}.\n`);
+  writeFileSync(join(dir, "THIRD-PARTY-LICENSES"), licensesOfExecutable());
   copyFileSync(executable, join(dir, "kakeya"));
 }

@@ -116,6 +116,15 @@ test("the client takes less than a megabyte", () => {
   expect(bytes).toBeLessThan(1e6);
 });
 
+test("the package of the executable names what is in it, with the licenses", () => {
+  const notices = fs.readFileSync(join(scratch, `packages/kakeya-${platform}/THIRD-PARTY-LICENSES`), "utf8");
+  for (const name of ["bun", "onnxruntime-node", "@grpc/grpc-js", "@huggingface/tokenizers", "citty", "uplot"]) {
+    const [, text = ""] = notices.match(new RegExp(`^${name} [\\d.]+ \\([^)]+\\)\\n\\n([^]*?)\\n\\n---`, "m")) ?? [];
+    expect([name, text]).toEqual([name, expect.stringMatching(/copyright|license/i)]);
+  }
+  expect(notices).not.toContain("@biomejs/biome");
+});
+
 test("the command without its platform's package says which one is missing", async () => {
   const alone = join(scratch, "alone/kakeya");
   fs.cpSync(join(scratch, "packages/kakeya"), alone, { recursive: true });
