@@ -33,7 +33,9 @@ export default command({
       now: () => new Date(),
     });
     if (args.token !== undefined) {
-      log.warn("--token shows in the list of processes: give it with --token-file or KAKEYA_TOKEN instead");
+      log.warn(
+        "--token shows in the list of processes and in reports of crashes: give it with --token-file or KAKEYA_TOKEN instead",
+      );
     }
     const loading = progress();
     await runServer({
