@@ -10,7 +10,7 @@ import { digestOf } from "../src/graph/digest.ts";
 import { ensureEngineFile } from "../src/graph/engine-file.ts";
 import { writeManifest } from "../src/graph/engine-manifest.ts";
 import { buildGraph, graphVersion } from "../src/graph/graph.ts";
-import type { BlockFormat } from "../src/graph/plan.ts";
+import type { BlockFormat, KvFormat } from "../src/graph/plan.ts";
 import type { quantizeRows } from "../src/graph/quantize.ts";
 import { readVectors } from "../src/graph/weight-file.ts";
 import { chunkLength } from "../src/kv/geometry.ts";
@@ -37,9 +37,9 @@ const modelDir = join(import.meta.dir, "../models/kakeya-tiny");
 const dialoguesASession = 8;
 
 /** kakeya-tiny reads its corpus, each dialogue once. KAKEYA_CACHE_DIR must be the caller's own. */
-export async function lossesOf(quantization: Quantization, variant?: Variant): Promise<Losses> {
+export async function lossesOf(quantization: Quantization, variant?: Variant, kv: KvFormat = "f32"): Promise<Losses> {
   await writeEngineFile(quantization, variant);
-  const options = { model: modelDir, quantization, sink: 4, window: 64, capacity: 1, threads: 1 };
+  const options = { model: modelDir, quantization, kv, sink: 4, window: 64, capacity: 1, threads: 1 };
   const { backend } = await loadBackend(options, () => {});
   const losses: Losses = { nll: [], best: [], hits: [] };
   for (const ids of sessions()) {
@@ -88,7 +88,7 @@ async function writeEngineFile(quantization: Quantization, variant: Variant | un
   if (!variant) return;
   const checkpoint = openCheckpoint(modelDir);
   const vectors = (names: readonly string[]) => readVectors(checkpoint, names);
-  const { plan, model } = buildGraph(config, quantization, vectors, variant.format);
+  const { plan, model } = buildGraph(config, quantization, vectors, "f32", variant.format);
   writeFileSync(ranges.graph.file, model);
   const weights = Buffer.alloc(plan.bytes);
   for (const entry of plan.entries) {

@@ -4,6 +4,9 @@
  * with the engine's scales and with those that map a block's largest magnitude to the end of the range.
  *
  *     bun tools/measure-quality.ts > results/measurements/quality.json
+ *     bun tools/measure-quality.ts --cache > results/measurements/quality-cache.json
+ *
+ * --cache: instead, what a cache in 8 bits costs with weights in f32, q8 and q4.
  */
 
 import { mkdtempSync, rmSync } from "node:fs";
@@ -22,6 +25,35 @@ const cases = (["q8", "q4"] as const).flatMap((quantization) =>
 
 process.env.KAKEYA_CACHE_DIR = mkdtempSync(join(tmpdir(), "kakeya-quality-"));
 try {
+  console.log(JSON.stringify(process.argv.includes("--cache") ? await ofCaches() : await ofBlocks(), null, 2));
+} finally {
+  rmSync(process.env.KAKEYA_CACHE_DIR, { recursive: true, force: true });
+}
+
+async function ofCaches() {
+  const measured = [];
+  for (const quantization of ["f32", "q8", "q4"] as const) {
+    const reference = await lossesOf(quantization);
+    const {
+      nll_against_f32: against,
+      nll_standard_error: error,
+      ...losses
+    } = compared(await lossesOf(quantization, undefined, "q8"), reference);
+    measured.push({
+      quantization,
+      nll_with_cache_in_floats: rounded(mean(reference.nll)),
+      nll: losses.nll,
+      nll_against_cache_in_floats: against,
+      nll_standard_error: error,
+      top1_with_cache_in_floats: rounded(mean(reference.hits)),
+      top1: losses.top1,
+      top1_agreement: losses.top1_agreement_with_f32,
+    });
+  }
+  return { kind: "measure_quality_cache", cpu: cpus()[0]?.model, cases: measured };
+}
+
+async function ofBlocks() {
   const reference = await lossesOf("f32");
   const measured = [];
   for (const { quantization, blockSize, scales } of cases) {
@@ -38,9 +70,7 @@ try {
     console.error(`${quantization} ${blockSize} ${scales}: ${JSON.stringify(measured.at(-1))}`);
   }
   const f32 = { nll: rounded(mean(reference.nll)), top1: rounded(mean(reference.hits)), tokens: reference.nll.length };
-  console.log(JSON.stringify({ kind: "measure_quality", cpu: cpus()[0]?.model, f32, cases: measured }, null, 2));
-} finally {
-  rmSync(process.env.KAKEYA_CACHE_DIR, { recursive: true, force: true });
+  return { kind: "measure_quality", cpu: cpus()[0]?.model, f32, cases: measured };
 }
 
 function compared(losses: Losses, reference: Losses): Record<string, number> {

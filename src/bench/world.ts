@@ -19,6 +19,7 @@ export function worldOf(info: RuntimeInfo): WorldAtStart {
     sink: info.sink,
     window: info.window,
     block: info.block,
+    kv_format: info.kvFormat,
     kv_bytes_per_token: info.kvBytesPerToken,
     exact: info.exact,
     draft_limit: info.draftLimit,

@@ -32,6 +32,8 @@ export interface RuntimeInfo {
   window: number;
   block: number;
   quantization: string;
+  /** How sessions' keys and values are held: "f32", or "q8" for 8 bits with a scale a row. */
+  kvFormat: string;
   /** The same history gives the same bits however it was appended. */
   exact: boolean;
   kvBytesPerToken: number;

@@ -1,7 +1,9 @@
 import type { ModelConfig } from "../checkpoint/config.ts";
 import { ModelError } from "../checkpoint/model-error.ts";
-import { cacheInputs, elementsOf, type GraphValue, headValues } from "../graph/signature.ts";
+import type { KvFormat } from "../graph/plan.ts";
+import { type CacheValues, cacheInputs, elementsOf, type GraphValue, headValues } from "../graph/signature.ts";
 import { block } from "../kv/geometry.ts";
+import type { Rows } from "../kv/rows.ts";
 import type { ChunkRows } from "../kv/slab.ts";
 import type { SlabMemory } from "../kv/slab-memory.ts";
 import { InferenceSession, type Tensor } from "../ort/index.ts";
@@ -46,8 +48,9 @@ export class Decoder {
     private readonly config: ModelConfig,
     private readonly memory: SlabMemory,
     private readonly embedding: Embedding,
+    private readonly kv: KvFormat,
   ) {
-    this.#newRows = new NewRowMemory(config, Math.ceil(Math.max(block, memory.capacity) / block) * block);
+    this.#newRows = new NewRowMemory(config, kv, Math.ceil(Math.max(block, memory.capacity) / block) * block);
   }
 
   static async load(
@@ -56,9 +59,10 @@ export class Decoder {
     config: ModelConfig,
     memory: SlabMemory,
     embedding: Embedding,
+    kv: KvFormat,
   ): Promise<Decoder> {
     const session = await InferenceSession.create(modelPath, sessionOptions(threads));
-    return new Decoder(session, config, memory, embedding);
+    return new Decoder(session, config, memory, embedding, kv);
   }
 
   /** The most rows that one step may have: tokens of all its chunks, each counted as long as the longest. */
@@ -136,21 +140,19 @@ export class Decoder {
   /** The rings and current blocks of n places, as views of the slabs' memory. */
   #slabTensors(first: number, n: number): Record<string, Tensor> {
     const { ringRows } = this.memory.geometry;
-    const view = (value: GraphValue<number>, all: Float32Array) => {
-      const size = elementsOf(value) / n;
-      return [value, all.subarray(first * size, (first + n) * size)] as const;
-    };
+    const views = (values: CacheValues<GraphValue<number>>, rows: Rows) =>
+      (["ring", "ringScales", "current", "currentScales"] as const).flatMap((name) => {
+        const [value, all] = [values[name], rows[name]];
+        if (!value || !all) return [];
+        const size = elementsOf(value) / n;
+        return [[value, all.subarray(first * size, (first + n) * size)] as const];
+      });
+    const sizes = { n, ringRows, block };
     return namedTensors(
-      this.memory.layers.flatMap(({ key, value }, layer) => {
-        const keys = cacheInputs(this.config, "k", layer, { n, ringRows, block });
-        const values = cacheInputs(this.config, "v", layer, { n, ringRows, block });
-        return [
-          view(keys.ring, key.ring),
-          view(keys.current, key.current),
-          view(values.ring, value.ring),
-          view(values.current, value.current),
-        ];
-      }),
+      this.memory.layers.flatMap(({ key, value }, layer) => [
+        ...views(cacheInputs(this.config, "k", layer, sizes, this.kv), key),
+        ...views(cacheInputs(this.config, "v", layer, sizes, this.kv), value),
+      ]),
     );
   }
 }

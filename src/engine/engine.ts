@@ -6,9 +6,9 @@
  * (INV-1, INV-2).
  */
 
-import type { Quantization } from "../graph/plan.ts";
+import type { KvFormat, Quantization } from "../graph/plan.ts";
 
-export type { Quantization };
+export type { KvFormat, Quantization };
 
 /** Handle of a sequence inside one engine; never reused within an engine's life. */
 export type SequenceId = number;
@@ -27,11 +27,13 @@ export interface EngineInfo {
   window: number;
   block: number;
   quantization: Quantization;
+  /** How the cache's keys and values are stored. */
+  kv: KvFormat;
   /** Whether the loaded kernels gave the same bits however a history was cut (checked at load). */
   exact: boolean;
   /** Steps run a multiple of so many rows, because the kernels then give the same bits for any number of them. */
   rowMultiple: number;
-  /** Live bytes one cached token takes: layers * kvHeads * headDim * bytesPerElement * 2. */
+  /** Live bytes one cached token takes: layers * kvHeads * 2 rows of 4 * headDim bytes, or of headDim + 4 in 8 bits. */
   kvBytesPerToken: number;
   /** Bytes that one sequence's cache takes, however long its history. */
   kvSlabBytes: number;
@@ -189,6 +191,8 @@ export interface EngineOptions {
   /** Directory of a Hugging Face checkpoint, or a hub id found in the local hub cache; absent: the embedded model. */
   model?: string;
   quantization: Quantization;
+  /** How the cache's keys and values are stored; auto: what is faster for the window. Absent: as floats. */
+  kv?: KvFormat | "auto";
   sink: number;
   /** Absent: what suits the model. */
   window?: number;

@@ -23,6 +23,7 @@ import { Decoder, NotFinite } from "./decoder.ts";
 import { mostGuesses } from "./drafts/drafter.ts";
 import { Embedding } from "./embedding.ts";
 import type { EngineInfo, EngineOptions } from "./engine.ts";
+import { kvFormatFor } from "./kv-format.ts";
 import { type MachineMemory, requireMemory } from "./memory-need.ts";
 import type { LoadOptions } from "./messages.ts";
 import { settleRowRule } from "./row-rule.ts";
@@ -53,7 +54,9 @@ export async function loadBackend(options: LoadOptions, onProgress: OnProgress):
   const window = options.window ?? readWindowAdvice(dir).default;
   const slabGeometry = geometry(options.sink, window);
   const config = readConfig(dir);
-  const shape = { layers: config.layers, kvHeads: config.kvHeads, headDim: config.headDim };
+  const kv = await kvFormatFor(options.kv ?? "f32", config, window);
+  const { layers, kvHeads, headDim } = config;
+  const shape = { layers, kvHeads, headDim, numbers: kv === "q8" ? "int8" : "float32" } as const;
   const checkpoint = openCheckpoint(dir);
   const weights = requireTensors(checkpoint, config);
   const sessionBytes = slabBytes(slabGeometry, shape) + config.vocabSize * Float32Array.BYTES_PER_ELEMENT;
@@ -64,6 +67,7 @@ export async function loadBackend(options: LoadOptions, onProgress: OnProgress):
     modelDir: dir,
     config,
     quantization: options.quantization,
+    kv,
     cacheDir: cacheRoot(),
     onProgress,
   });
@@ -71,7 +75,7 @@ export async function loadBackend(options: LoadOptions, onProgress: OnProgress):
   const small = statSync(join(file.dir, weightFileName)).size < singleThreadBytes;
   const threads = options.threads ?? (small ? 1 : availableParallelism());
   const embedding = new Embedding(checkpoint, config.hiddenSize, file.ranges.embedding);
-  const decoder = await Decoder.load(file.modelPath, threads, config, memory, embedding);
+  const decoder = await Decoder.load(file.modelPath, threads, config, memory, embedding, kv);
   const backend = new CpuBackend(memory, decoder, config.vocabSize, file.fingerprint);
   const { exact, finite } = await settleRowRule(backend, decoder);
   if (!finite) {
@@ -95,6 +99,7 @@ export async function loadBackend(options: LoadOptions, onProgress: OnProgress):
     window,
     block,
     quantization: options.quantization,
+    kv,
     exact,
     rowMultiple: decoder.rowMultiple,
     kvBytesPerToken: memory.bytesPerToken,

@@ -1,8 +1,10 @@
 import type { ModelConfig } from "../checkpoint/config.ts";
+import type { KvFormat } from "../graph/plan.ts";
 import { attentionRows, elementsOf, type GraphValue, newRows, tokenInputs } from "../graph/signature.ts";
 import { block, blockStart, type Geometry } from "../kv/geometry.ts";
 import { writeMask } from "../kv/mask.ts";
 import { writeAngles } from "../kv/rotary.ts";
+import type { FreshRows } from "../kv/rows.ts";
 import { Tensor } from "../ort/index.ts";
 import type { Embedding } from "./embedding.ts";
 
@@ -14,8 +16,8 @@ export interface Chunk {
 
 /** The keys and values of a step by layer, each [n, kvHeads, tokens, headDim]; valid until the next step. */
 export interface NewRows {
-  keys: Float32Array[];
-  values: Float32Array[];
+  keys: FreshRows[];
+  values: FreshRows[];
   tokens: number;
 }
 
@@ -24,15 +26,22 @@ export interface NewRows {
  * be 32 places, which is 121 MB at Qwen3-0.6B's shape.
  */
 export class NewRowMemory {
-  readonly keys: readonly Float32Array[];
-  readonly values: readonly Float32Array[];
+  readonly keys: readonly FreshRows[];
+  readonly values: readonly FreshRows[];
 
   /** Has room for so many tokens, over all sequences of a step. */
   constructor(
     { layers, kvHeads, headDim }: ModelConfig,
+    readonly kv: KvFormat,
     readonly tokens: number,
   ) {
-    const room = () => Array.from({ length: layers }, () => new Float32Array(tokens * kvHeads * headDim));
+    const rows = tokens * kvHeads;
+    const room = () =>
+      Array.from({ length: layers }, () =>
+        kv === "f32"
+          ? new Float32Array(rows * headDim)
+          : { codes: new Int8Array(rows * headDim), scales: new Float32Array(rows) },
+      );
     this.keys = room();
     this.values = room();
   }
@@ -94,13 +103,19 @@ export class StepOperands {
       [inputs.mask, this.#mask],
       [inputs.parts, parts],
     ]);
-    const size = n * kvHeads * tokens * headDim;
-    const keys = memory.keys.map((place) => place.subarray(0, size));
-    const values = memory.values.map((place) => place.subarray(0, size));
-    this.fetches = namedTensors([
-      ...keys.map((rows, layer) => [newRows(config, "k", layer, { n, T: tokens }), rows] as const),
-      ...values.map((rows, layer) => [newRows(config, "v", layer, { n, T: tokens }), rows] as const),
-    ]);
+    const rows = n * kvHeads * tokens;
+    const firstRows = (place: FreshRows): FreshRows =>
+      place instanceof Float32Array
+        ? place.subarray(0, rows * headDim)
+        : { codes: place.codes.subarray(0, rows * headDim), scales: place.scales.subarray(0, rows) };
+    const keys = memory.keys.map(firstRows);
+    const values = memory.values.map(firstRows);
+    const outputs = (part: "k" | "v") => (fresh: FreshRows, layer: number) => {
+      const { rows, scales } = newRows(config, part, layer, { n, T: tokens }, memory.kv);
+      if (fresh instanceof Float32Array) return [[rows, fresh] as const];
+      return scales ? [[rows, fresh.codes] as const, [scales, fresh.scales] as const] : [];
+    };
+    this.fetches = namedTensors([...keys.flatMap(outputs("k")), ...values.flatMap(outputs("v"))]);
     this.rows = { keys, values, tokens };
   }
 

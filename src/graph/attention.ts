@@ -1,3 +1,4 @@
+import { attendIntegers } from "./integer-attention.ts";
 import { type Layer, norm } from "./layer.ts";
 import { attentionRows, cacheInputs, newRows, openSizes } from "./signature.ts";
 
@@ -10,17 +11,21 @@ interface Seen {
 
 /** Attention over the cache and the step's own tokens, from x [n, T, hidden] to [n, T, hidden]. */
 export function attend(layer: Layer, x: string): string {
-  const rotatedQuery = projectHeads(layer, x);
-  const keys = declareCache(layer, "k");
-  const values = declareCache(layer, "v");
-  const query = foldGroups(layer, rotatedQuery);
-  const attended = unfoldGroups(layer, mix(layer, weigh(layer, query, keys), values));
-  return layer.linear(attended, "o", ["self_attn.o_proj"]);
+  const { query, ...fresh } = projectHeads(layer, x);
+  const folded = foldGroups(layer, query);
+  const attended = layer.decoder.kv === "f32" ? attendFloats(layer, folded) : attendIntegers(layer, folded, fresh);
+  return layer.linear(unfoldGroups(layer, attended), "o", ["self_attn.o_proj"]);
 }
 
-/** Queries [n, heads, T, headDim], rotated to their positions; the keys and values become the layer's new rows. */
-function projectHeads(layer: Layer, x: string): string {
-  const { config, writer, inputs } = layer.decoder;
+function attendFloats(layer: Layer, query: string): string {
+  const keys = declareCache(layer, "k");
+  const values = declareCache(layer, "v");
+  return mix(layer, weigh(layer, query, keys), values);
+}
+
+/** Queries [n, heads, T, headDim] and keys [n, kvHeads, T, headDim], rotated to their positions, and values. */
+function projectHeads(layer: Layer, x: string): Record<"query" | "key" | "value", string> {
+  const { config, kv, writer, inputs } = layer.decoder;
   const { heads, kvHeads, headDim } = config;
   const projected = layer.linear(x, "qkv", ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"]);
   const byToken = writer.node(
@@ -29,7 +34,10 @@ function projectHeads(layer: Layer, x: string): string {
     layer.at("qkv.heads"),
   );
   const byHead = writer.node("Transpose", [byToken], layer.at("qkv.byhead"), { perm: { ints: [0, 2, 1, 3] } });
-  const split = [layer.at("q"), layer.at("k"), newRowsOf(layer, "v").name];
+  // Rows of floats are the new rows as they are.
+  const key = kv === "f32" ? newRowsOf(layer, "k").name : layer.at("k.rope");
+  const value = kv === "f32" ? newRowsOf(layer, "v").name : layer.at("v");
+  const split = [layer.at("q"), layer.at("k"), value];
   writer.nodes("Split", [byHead, writer.int64([heads, kvHeads, kvHeads])], split, { axis: { int: 1 } });
 
   const rotate = (part: "q" | "k", count: number, out: string): string => {
@@ -43,14 +51,14 @@ function projectHeads(layer: Layer, x: string): string {
     });
   };
   const query = rotate("q", heads, layer.at("q.rope"));
-  rotate("k", kvHeads, newRowsOf(layer, "k").name);
-  return query;
+  rotate("k", kvHeads, key);
+  return { query, key, value };
 }
 
 /** Declares the layer's part of the cache and its new rows, and puts these into a copy of the current block. */
 function declareCache(layer: Layer, part: "k" | "v"): Seen {
-  const { config, writer, inputs } = layer.decoder;
-  const { ring, current } = cacheInputs(config, part, layer.index, openSizes);
+  const { config, kv, writer, inputs } = layer.decoder;
+  const { ring, current } = cacheInputs(config, part, layer.index, openSizes, kv);
   const fresh = newRowsOf(layer, part);
   writer.input(ring);
   writer.input(current);
@@ -60,7 +68,7 @@ function declareCache(layer: Layer, part: "k" | "v"): Seen {
 }
 
 function newRowsOf({ decoder, index }: Layer, part: "k" | "v") {
-  return newRows(decoder.config, part, index, openSizes);
+  return newRows(decoder.config, part, index, openSizes, decoder.kv).rows;
 }
 
 /** The query heads of a group become rows of one product: [n, kvHeads, gT, headDim]. */

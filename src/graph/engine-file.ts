@@ -17,7 +17,7 @@ import { engineKey } from "./engine-key.ts";
 import { type EngineDigests, readManifest, writeManifest } from "./engine-manifest.ts";
 import { fingerprintOf } from "./fingerprint.ts";
 import { buildGraph, graphVersion } from "./graph.ts";
-import { type Planned, type Quantization, type WeightPlan, weightFileName } from "./plan.ts";
+import { type KvFormat, type Planned, type Quantization, type WeightPlan, weightFileName } from "./plan.ts";
 import { readVectors, requireFinite, writeEntry } from "./weight-file.ts";
 import { writeInThreads } from "./weight-threads.ts";
 
@@ -25,6 +25,8 @@ export interface EngineFileOptions {
   modelDir: string;
   config: ModelConfig;
   quantization: Quantization;
+  /** How the cache's rows are stored; absent: as floats. */
+  kv?: KvFormat;
   /** Root of kakeya's cache; engine files go to `<cacheDir>/engines/<key>/`. */
   cacheDir: string;
   /** Threads that convert the weights; absent: as many as pay for a model of this size. */
@@ -60,12 +62,13 @@ const mostThreads = 4;
  * Engine files of earlier versions are removed. Throws FileError, and leaves nothing half-written behind.
  */
 export async function ensureEngineFile(options: EngineFileOptions): Promise<EngineFile> {
-  const { config, quantization } = options;
+  const { config, quantization, kv = "f32" } = options;
   const checkpoint = openCheckpoint(options.modelDir);
   try {
     requireTensors(checkpoint, config);
     const enginesDir = join(options.cacheDir, "engines");
-    const dir = join(enginesDir, engineKey(config, quantization, graphVersion, checkpoint.files));
+    const builder = kv === "f32" ? graphVersion : `${graphVersion}, cache ${kv}`;
+    const dir = join(enginesDir, engineKey(config, quantization, builder, checkpoint.files));
     removeDeadParts(enginesDir);
     try {
       const digests = intactDigests(dir, checkpoint) ?? (await build(dir, checkpoint, options));
@@ -108,7 +111,7 @@ async function build(dir: string, checkpoint: Checkpoint, options: EngineFileOpt
   const tokenizerFile = join(options.modelDir, "tokenizer.json");
   const tokenizer = readJsonFile(tokenizerFile);
   if (tokenizer !== undefined) requireVocabularyFits(tokenizerFile, tokenizer, config.vocabSize);
-  const { plan, model } = buildGraph(config, quantization, (names) => readVectors(checkpoint, names));
+  const { plan, model } = buildGraph(config, quantization, (names) => readVectors(checkpoint, names), options.kv);
   mkdirSync(dirname(dir), { recursive: true, mode: 0o700 });
   requireFreeSpace(dirname(dir), plan.bytes + model.length);
   const part = newPartFolder(dir);

@@ -1,11 +1,13 @@
 import type { ModelConfig } from "../checkpoint/config.ts";
 import type { GraphWriter } from "./onnx.ts";
+import type { KvFormat } from "./plan.ts";
 import type { tokenInputs } from "./signature.ts";
 import type { WeightLayout } from "./weight-layout.ts";
 
 /** What all layers of a decoder are written with. */
 export interface Decoder {
   config: ModelConfig;
+  kv: KvFormat;
   writer: GraphWriter;
   weights: WeightLayout;
   inputs: ReturnType<typeof tokenInputs<string>>;

@@ -7,11 +7,15 @@ export type Attribute = number | { int: number } | { ints: number[] };
 const FLOAT = onnx.TensorProto.DataType.FLOAT;
 const INT64 = onnx.TensorProto.DataType.INT64;
 const UINT8 = onnx.TensorProto.DataType.UINT8;
+const INT8 = onnx.TensorProto.DataType.INT8;
+
+const elementTypes = { float32: FLOAT, int64: INT64, int8: INT8, uint8: UINT8 } as const;
 
 /** The domain of ONNX Runtime's own operators. */
 const contrib = "com.microsoft";
 const contribOperators = new Set([
   "FusedMatMul",
+  "MatMulIntegerToFloat",
   "MatMulNBits",
   "QuickGelu",
   "RotaryEmbedding",
@@ -75,6 +79,16 @@ export class GraphWriter {
     return name;
   }
 
+  /** A constant number; equal ones share one initializer. */
+  scalar(dtype: "float32" | "int8" | "uint8", value: number): string {
+    const name = `${dtype}.${value}`;
+    if (this.#shapes.has(name)) return name;
+    const rawData = dtype === "float32" ? new Uint8Array(Float32Array.of(value).buffer) : Uint8Array.of(value);
+    this.#initializers.push({ name, dataType: elementTypes[dtype], dims: [], rawData });
+    this.#shapes.set(name, name);
+    return name;
+  }
+
   /** A constant int64 vector, as Reshape and Split take it; equal vectors share one initializer. */
   int64(values: number[]): string {
     const key = values.join("_");
@@ -115,5 +129,5 @@ function attribute(name: string, value: Attribute): onnx.IAttributeProto {
 
 function valueInfo({ name, dtype, shape }: GraphValue<string>): onnx.IValueInfoProto {
   const dim = shape.map((size) => (typeof size === "number" ? { dimValue: size } : { dimParam: size }));
-  return { name, type: { tensorType: { elemType: dtype === "float32" ? FLOAT : INT64, shape: { dim } } } };
+  return { name, type: { tensorType: { elemType: elementTypes[dtype], shape: { dim } } } };
 }

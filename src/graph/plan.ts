@@ -5,6 +5,9 @@ export const weightFileName = "weights.bin";
 /** How the linear layers' weights are stored. */
 export type Quantization = "q8" | "q4" | "f32";
 
+/** How the cache's keys and values are stored: as float32, or in 8 bits with one float32 scale a row. */
+export type KvFormat = "f32" | "q8";
+
 /** How ONNX Runtime's MatMulNBits stores a matrix: `blockSize` weights along K share one scale. */
 export interface BlockFormat {
   bits: 4 | 8;

@@ -1,6 +1,7 @@
 /** The inputs and outputs of the graph: the writer declares them, and each step of the engine feeds and fetches them. */
 
 import type { ModelConfig } from "../checkpoint/config.ts";
+import type { KvFormat } from "./plan.ts";
 
 /** A size of a step, or its name in the graph, which leaves these sizes open. */
 export interface GraphSizes<Size extends number | string> {
@@ -31,7 +32,7 @@ export const openSizes: GraphSizes<string> = {
 
 export interface GraphValue<Size extends number | string> {
   name: string;
-  dtype: "float32" | "int64";
+  dtype: "float32" | "int64" | "int8";
   shape: (Size | number)[];
 }
 
@@ -58,16 +59,43 @@ export function tokenInputs<Size extends number | string>(
   };
 }
 
-/** The cached keys or values of one layer, which a step only reads. */
+/** A layer's rows in the cache; in 8 bits each has its scales. */
+export interface CacheValues<Value> {
+  ring: Value;
+  current: Value;
+  ringScales?: Value;
+  currentScales?: Value;
+}
+
+/** A layer's new rows; in 8 bits with their scales. */
+export interface NewRowValues<Value> {
+  rows: Value;
+  scales?: Value;
+}
+
+/**
+ * The cached keys or values of one layer, which a step only reads. In 8 bits the ring's keys lie in columns, as their
+ * product with the queries wants them.
+ */
 export function cacheInputs<Size extends number | string>(
   { kvHeads, headDim }: ModelConfig,
   part: "k" | "v",
   layer: number,
   { n, ringRows, block }: Sizes<Size, "n" | "ringRows" | "block">,
-) {
+  kv: KvFormat,
+): CacheValues<GraphValue<Size>> {
+  const [ring, current] = [`${part}.ring.${layer}`, `${part}.current.${layer}`];
+  if (kv === "f32") {
+    return {
+      ring: float32(ring, n, kvHeads, ringRows, headDim),
+      current: float32(current, n, kvHeads, block, headDim),
+    };
+  }
   return {
-    ring: float32(`${part}.ring.${layer}`, n, kvHeads, ringRows, headDim),
-    current: float32(`${part}.current.${layer}`, n, kvHeads, block, headDim),
+    ring: int8(ring, n, kvHeads, ...(part === "k" ? [headDim, ringRows] : [ringRows, headDim])),
+    ringScales: float32(`${ring}.scales`, n, kvHeads, 1, ringRows),
+    current: int8(current, n, kvHeads, block, headDim),
+    currentScales: float32(`${current}.scales`, n, kvHeads, block),
   };
 }
 
@@ -77,8 +105,12 @@ export function newRows<Size extends number | string>(
   part: "k" | "v",
   layer: number,
   { n, T }: Sizes<Size, "n" | "T">,
-): GraphValue<Size> {
-  return float32(`${part}.new.${layer}`, n, kvHeads, T, headDim);
+  kv: KvFormat,
+): NewRowValues<GraphValue<Size>> {
+  const name = `${part}.new.${layer}`;
+  return kv === "f32"
+    ? { rows: float32(name, n, kvHeads, T, headDim) }
+    : { rows: int8(name, n, kvHeads, T, headDim), scales: float32(`${name}.scales`, n, kvHeads, T) };
 }
 
 /** The language-model head: the rows of [nT] that are wanted (may be none), their logits and the argmax of these. */
@@ -106,6 +138,10 @@ export function elementsOf({ shape }: GraphValue<number>): number {
 
 function float32<Size extends number | string>(name: string, ...shape: (Size | number)[]): GraphValue<Size> {
   return { name, dtype: "float32", shape };
+}
+
+function int8<Size extends number | string>(name: string, ...shape: (Size | number)[]): GraphValue<Size> {
+  return { name, dtype: "int8", shape };
 }
 
 function int64<Size extends number | string>(name: string, ...shape: (Size | number)[]): GraphValue<Size> {

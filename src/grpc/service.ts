@@ -91,6 +91,7 @@ export function runtimeService(parts: ServiceParts): RuntimeServiceImplementatio
         window: info.window,
         block: info.block,
         quantization: info.quantization,
+        kvFormat: info.kv,
         exact: info.exact,
         kvBytesPerToken: BigInt(info.kvBytesPerToken),
         kvSlabBytes: BigInt(info.kvSlabBytes),

@@ -28,6 +28,12 @@ export const modelFlags = {
     options: ["q8", "q4", "f32"],
     default: engine.quantization,
   },
+  kv: {
+    type: "enum",
+    description: "How each session's keys and values are held; auto: what is faster for the window",
+    options: ["f32", "q8", "auto"],
+    default: engine.kv,
+  },
   sink: {
     type: "string",
     description: "First tokens that every session keeps",
@@ -195,6 +201,7 @@ export function serveOptions(args: ParsedArgs<typeof serveFlags>): ServeOptions 
   return {
     engine: {
       quantization: args.quant,
+      kv: args.kv,
       sink: integer("sink", args.sink, 0, 65_536),
       capacity: integer("capacity", args.capacity, 1, 65_536),
       draft: args.draft === "auto",

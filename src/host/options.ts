@@ -58,7 +58,12 @@ export interface StateOptions {
 export const storedSessionTtlS = 30 * 86_400;
 
 /** What is served when nothing is chosen: the embedded model, with the window that suits it. */
-export const defaultEngineOptions: EngineOptions = { quantization: "q8", sink: 4, capacity: 4 };
+export const defaultEngineOptions: EngineOptions & Required<Pick<EngineOptions, "kv">> = {
+  quantization: "q8",
+  kv: "f32",
+  sink: 4,
+  capacity: 4,
+};
 
 /** What a server does when it is told nothing. */
 export const defaultServerOptions: ServerOptions = {

@@ -4,7 +4,7 @@ import { escaped, oneLine } from "../cli/plain-text.ts";
 import type { EngineInfo } from "../engine/engine.ts";
 
 export interface Ready {
-  engine: Pick<EngineInfo, "modelId" | "quantization" | "sink" | "window" | "kvBytesPerToken" | "capacity">;
+  engine: Pick<EngineInfo, "modelId" | "quantization" | "kv" | "sink" | "window" | "kvBytesPerToken" | "capacity">;
   /** As clients dial it: host:port or unix:/path. */
   address: string;
   /** Where /metrics is, if it is served. */
@@ -26,7 +26,7 @@ export function readySentence({ engine, address, httpUrl }: Ready, tryIt: string
 
 /** docs/operations.md describes the fields. */
 export function readyJson({ engine, address, metricsUrl, httpUrl }: Ready): string {
-  const { modelId, quantization, sink, window, capacity } = engine;
+  const { modelId, quantization, kv, sink, window, capacity } = engine;
   return escaped(
     JSON.stringify({
       ready: true,
@@ -36,6 +36,7 @@ export function readyJson({ engine, address, metricsUrl, httpUrl }: Ready): stri
       ...(metricsUrl === undefined ? {} : { metrics_url: metricsUrl }),
       model: modelId,
       quantization,
+      kv,
       sink,
       window,
       capacity,

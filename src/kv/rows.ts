@@ -5,6 +5,8 @@ export interface RowShape {
   layers: number;
   kvHeads: number;
   headDim: number;
+  /** How a row's numbers are stored: as they are, or in 8 bits with one scale a row. */
+  numbers?: "float32" | "int8";
 }
 
 /** Where in a slab a row is. */
@@ -13,12 +15,40 @@ export interface RowPlace {
   row: number;
 }
 
-/** The keys or the values of one layer, of all slabs. */
-export interface LayerRows {
-  /** [capacity, kvHeads, ringRows, headDim] */
-  readonly ring: Float32Array;
-  /** [capacity, kvHeads, block, headDim] */
-  readonly current: Float32Array;
+/** What a step computed of one layer, [n, kvHeads, tokens, headDim]; in 8 bits with the scales, [n, kvHeads, tokens]. */
+export type FreshRows = Float32Array | { codes: Int8Array; scales: Float32Array };
+
+/** The keys or the values of one layer, of all slabs, each row marked when it is empty. */
+export interface Rows {
+  /** What the graph reads: [capacity, kvHeads, ringRows, headDim] and [capacity, kvHeads, block, headDim]. */
+  readonly ring: Float32Array | Int8Array;
+  readonly current: Float32Array | Int8Array;
+  readonly ringScales?: Float32Array;
+  readonly currentScales?: Float32Array;
+  clear(place: number): void;
+  emptySinks(place: number): number[];
+  /** The sinks of one head, [sink, headDim]. */
+  readSinks(place: number, head: number): Float32Array;
+  writeSinks(place: number, head: number, sinks: Float32Array): void;
+  /** Copies a chunk's rows to the current block from `row` on. */
+  writeCurrent(
+    place: number,
+    row: number,
+    fresh: FreshRows | undefined,
+    chunk: { index: number; tokens: number; count: number },
+  ): void;
+  /** Moves the current block's first `count` rows to the ring from `ringRow` on, and leaves the block empty. */
+  moveToRing(place: number, ringRow: number, count: number): void;
+  /** 32-bit words of one head's row. */
+  readonly rowWords: number;
+  /** The words of one head's row, to be read at once. */
+  readRow(place: number, head: number, at: RowPlace): Float32Array;
+  writeRow(place: number, head: number, at: RowPlace, words: Float32Array): void;
+  swap(a: number, b: number): void;
+  ringIsLive(place: number, row: number): boolean;
+  currentIsLive(place: number, row: number): boolean;
+  eraseInRing(place: number, row: number): void;
+  eraseInCurrent(place: number, row: number): void;
 }
 
 /**
@@ -27,8 +57,8 @@ export interface LayerRows {
  */
 const emptyWord = 0x0d15ea5e;
 
-/** The rows of one layer's keys or values, each marked when it is empty. */
-export class MarkedRows implements LayerRows {
+/** The rows of one layer's keys or values as float32. */
+export class FloatRows implements Rows {
   readonly ring: Float32Array;
   readonly current: Float32Array;
   readonly #ringWords: Uint32Array;
@@ -57,32 +87,35 @@ export class MarkedRows implements LayerRows {
     for (let row = 0; row < block; row++) this.eraseInCurrent(place, row);
   }
 
-  /** The sinks of one head, [sink, headDim]. */
-  sinks(place: number, head: number): Float32Array {
+  readSinks(place: number, head: number): Float32Array {
     const at = place * this.#ringSize + head * this.geometry.ringRows * this.shape.headDim;
     return this.ring.subarray(at, at + this.geometry.sink * this.shape.headDim);
+  }
+
+  writeSinks(place: number, head: number, sinks: Float32Array): void {
+    this.readSinks(place, head).set(sinks);
   }
 
   emptySinks(place: number): number[] {
     return Array.from({ length: this.geometry.sink }, (_, row) => row).filter((row) => !this.ringIsLive(place, row));
   }
 
-  /** Copies a chunk's rows to the current block from `row` on. */
   writeCurrent(
     place: number,
     row: number,
-    rows: Float32Array | undefined,
+    fresh: FreshRows | undefined,
     chunk: { index: number; tokens: number; count: number },
   ): void {
+    if (fresh === undefined) return;
+    if (!(fresh instanceof Float32Array)) throw new TypeError("rows of floats are written as floats");
     const { kvHeads, headDim } = this.shape;
     for (let head = 0; head < kvHeads; head++) {
       const from = (chunk.index * kvHeads + head) * chunk.tokens * headDim;
       const to = place * this.#currentSize + (head * block + row) * headDim;
-      if (rows) this.current.set(rows.subarray(from, from + chunk.count * headDim), to);
+      this.current.set(fresh.subarray(from, from + chunk.count * headDim), to);
     }
   }
 
-  /** Moves the current block's first `count` rows to the ring from `ringRow` on, and leaves the block empty. */
   moveToRing(place: number, ringRow: number, count: number): void {
     const { kvHeads, headDim } = this.shape;
     for (let head = 0; head < kvHeads; head++) {
@@ -93,8 +126,15 @@ export class MarkedRows implements LayerRows {
     for (let row = 0; row < count; row++) this.eraseInCurrent(place, row);
   }
 
-  /** The row of head `head`; [headDim]. */
-  row(place: number, head: number, { inRing, row }: RowPlace): Float32Array {
+  get rowWords(): number {
+    return this.shape.headDim;
+  }
+
+  writeRow(place: number, head: number, at: RowPlace, words: Float32Array): void {
+    this.readRow(place, head, at).set(words);
+  }
+
+  readRow(place: number, head: number, { inRing, row }: RowPlace): Float32Array {
     const { headDim } = this.shape;
     const rows = inRing ? this.geometry.ringRows : block;
     const from = place * (inRing ? this.#ringSize : this.#currentSize) + (head * rows + row) * headDim;
@@ -123,7 +163,8 @@ export class MarkedRows implements LayerRows {
   }
 }
 
-function exchange(array: Float32Array, size: number, a: number, b: number): void {
+/** Exchanges the a-th and the b-th of an array's parts. */
+export function exchange(array: Float32Array | Int8Array, size: number, a: number, b: number): void {
   const held = array.slice(a * size, (a + 1) * size);
   array.copyWithin(a * size, b * size, (b + 1) * size);
   array.set(held, b * size);

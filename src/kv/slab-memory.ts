@@ -1,11 +1,12 @@
 import type { Geometry } from "./geometry.ts";
-import { MarkedRows, type RowShape } from "./rows.ts";
+import { IntegerRows } from "./integer-rows.ts";
+import { FloatRows, type RowShape, type Rows } from "./rows.ts";
 import { bytesPerToken, slabBytes } from "./slab-bytes.ts";
 
 /** The rows of one layer. */
 export interface Layer {
-  readonly key: MarkedRows;
-  readonly value: MarkedRows;
+  readonly key: Rows;
+  readonly value: Rows;
 }
 
 /** The rows of all slabs, allocated once; the slab at place i is the i-th part of each array. */
@@ -19,8 +20,8 @@ export class SlabMemory {
     readonly inverseFrequencies: Float64Array,
   ) {
     this.layers = Array.from({ length: shape.layers }, () => ({
-      key: new MarkedRows(geometry, shape, capacity),
-      value: new MarkedRows(geometry, shape, capacity),
+      key: rowsOf(geometry, shape, capacity, true),
+      value: rowsOf(geometry, shape, capacity, false),
     }));
   }
 
@@ -41,4 +42,10 @@ export class SlabMemory {
       value.swap(a, b);
     }
   }
+}
+
+function rowsOf(geometry: Geometry, shape: RowShape, capacity: number, areKeys: boolean): Rows {
+  return shape.numbers === "int8"
+    ? new IntegerRows(geometry, shape, capacity, areKeys)
+    : new FloatRows(geometry, shape, capacity);
 }

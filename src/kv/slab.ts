@@ -9,14 +9,14 @@ import {
   sinkShift,
 } from "./geometry.ts";
 import { rotateKeys, rotationBy } from "./rotary.ts";
-import type { RowPlace } from "./rows.ts";
+import type { FreshRows, RowPlace, Rows } from "./rows.ts";
 import type { Layer, SlabMemory } from "./slab-memory.ts";
 
 /** One session's share of what a step computed. */
 export interface ChunkRows {
-  /** By layer, [n, kvHeads, tokens, headDim]. */
-  readonly keys: readonly Float32Array[];
-  readonly values: readonly Float32Array[];
+  /** By layer. */
+  readonly keys: readonly FreshRows[];
+  readonly values: readonly FreshRows[];
   readonly tokens: number;
   /** Which of the n is the session's, and how many of its tokens, from the first on, belong to the history. */
   readonly index: number;
@@ -72,11 +72,13 @@ export class Slab {
     const shift = sinkShift(this.#geometry, this.#position);
     if (shift === this.#shift) return;
     const rotation = rotationBy(shift, this.memory.inverseFrequencies);
+    const rotated = new Float32Array(this.#geometry.sink * this.memory.shape.headDim);
     for (const [layer, { key }] of this.memory.layers.entries()) {
       // Writing a row anew covers the mark of an erased one, and with it the evidence that a row was damaged.
       const erased = key.emptySinks(this.place);
       for (let head = 0; head < this.memory.shape.kvHeads; head++) {
-        rotateKeys(key.sinks(this.place, head), this.#sinkKeysOf(layer, head), rotation);
+        rotateKeys(rotated, this.#sinkKeysOf(layer, head), rotation);
+        key.writeSinks(this.place, head, rotated);
       }
       for (const row of erased) key.eraseInRing(this.place, row);
     }
@@ -136,9 +138,9 @@ export class Slab {
   save(): { facts: SlabFacts; floats: Float32Array } {
     const floats = new Float32Array(this.#savedFloats(this.#position));
     let at = 0;
-    this.#eachSavedRow((row) => {
-      floats.set(row, at);
-      at += row.length;
+    this.#eachSavedRow((part, head, place) => {
+      floats.set(part.readRow(this.place, head, place), at);
+      at += part.rowWords;
     });
     floats.set(this.#sinkKeys, at);
     return { facts: { position: this.#position, shift: this.#shift }, floats };
@@ -156,9 +158,9 @@ export class Slab {
     this.#position = position;
     this.#shift = shift;
     let at = 0;
-    this.#eachSavedRow((row) => {
-      row.set(floats.subarray(at, at + row.length));
-      at += row.length;
+    this.#eachSavedRow((part, head, place) => {
+      part.writeRow(this.place, head, place, floats.subarray(at, at + part.rowWords));
+      at += part.rowWords;
     });
     this.#sinkKeys.set(floats.subarray(at));
     this.recount();
@@ -167,18 +169,19 @@ export class Slab {
   #savedFloats(position: number): number {
     const { layers, kvHeads, headDim } = this.memory.shape;
     const live = liveRows(this.#geometry, position);
-    return (2 * live + this.#geometry.sink) * layers * kvHeads * headDim;
+    const rowWords = this.memory.layers[0]?.key.rowWords ?? 0;
+    return (2 * live * rowWords + this.#geometry.sink * headDim) * layers * kvHeads;
   }
 
-  /** Shows the memory of each live row, in a fixed order: by layer, keys before values, by head, by position. */
-  #eachSavedRow(show: (row: Float32Array) => void): void {
+  /** Names each live row, in a fixed order: by layer, keys before values, by head, by position. */
+  #eachSavedRow(show: (part: Rows, head: number, place: RowPlace) => void): void {
     const places = livePositions(this.#geometry, this.#position).map((p) =>
       rowPlaceOf(this.#geometry, p, this.#position),
     );
     for (const { key, value } of this.memory.layers) {
       for (const part of [key, value]) {
         for (let head = 0; head < this.memory.shape.kvHeads; head++) {
-          for (const place of places) show(part.row(this.place, head, place));
+          for (const place of places) show(part, head, place);
         }
       }
     }
@@ -199,7 +202,7 @@ export class Slab {
 
   #keepSinkKeys(layer: number): void {
     for (let head = 0; head < this.memory.shape.kvHeads; head++) {
-      const sinks = this.memory.layers[layer]?.key.sinks(this.place, head);
+      const sinks = this.memory.layers[layer]?.key.readSinks(this.place, head);
       if (sinks) this.#sinkKeysOf(layer, head).set(sinks);
     }
   }

@@ -102,6 +102,8 @@ export interface World {
   /** W: the last tokens that are kept. */
   window: number;
   block: number;
+  /** How keys and values are held; absent in older reports, which held them as floats. */
+  kv_format?: string;
   /** Live bytes one cached token takes over all layers. */
   kv_bytes_per_token: number;
   exact: boolean;

@@ -41,16 +41,20 @@ function guessing(history: readonly number[], vocabSize: number, random: () => n
   };
 }
 
+/** How weights and cache are stored. */
+const stored = [...quantizations.map((each) => [each, "f32"] as const), ["f32", "q8"] as const, ["q8", "q8"] as const];
+
 describe.each(["kakeya-tiny", "llama3-rope", "multi-head"])("%s", (model) => {
-  describe.each(quantizations)("in %s", (quantization) => {
+  describe.each(stored)("in %s, cache in %s", (quantization, kv) => {
     // A window that is no multiple of the block, so that the ring has rows to spare; it wraps many times.
     const window = model === "kakeya-tiny" ? 64 : 45;
     const random = seededRandom(testSeed);
     const history: number[] = [];
-    const alone = loadCore(model, { quantization, window, capacity: together + 1 });
+    const alone = loadCore(model, { quantization, kv, window, capacity: together + 1 });
     const guessed = alone.then(({ info }) =>
       loadCore(model, {
         quantization,
+        kv,
         window,
         capacity: together,
         newGuesser: guessing(history, info.vocabSize, random),

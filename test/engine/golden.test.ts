@@ -51,9 +51,35 @@ describe.each(goldenModels)("%s in float32", (model) => {
   );
 });
 
-describe.each(quantizations)("kakeya-tiny in %s", (quantization) => {
+/** Every cached number is off by up to half a step, a 254th of its row's largest; most of it averages out. */
+describe.each(goldenModels)("%s with a cache in 8 bits", (model) => {
+  const cases: Case[] = read(`${model}/golden.json`).cases;
+
+  test.each(cases.map((c) => [`S ${c.sink}, W ${c.window}, ${c.tokens.length} tokens`, c] as const))(
+    "stays near the float64 oracle: %s",
+    async (_, golden) => {
+      const core = await loadCore(model, { ...golden, kv: "q8" });
+      const sequence = await core.create();
+      const checks = new Map(golden.checks.map((check) => [check.position, check]));
+      const errors: number[] = [];
+      for (const [position, token] of golden.tokens.entries()) {
+        await core.append(sequence, Uint32Array.of(token));
+        const logits = core.logits(sequence);
+        for (const [id, logit] of checks.get(position)?.top ?? []) errors.push((logits[id] ?? Number.NaN) - logit);
+      }
+      const squares = errors.reduce((sum, error) => sum + error ** 2, 0);
+      const largest = Math.max(...golden.checks.flatMap(({ top }) => top.map(([, logit]) => Math.abs(logit))));
+      expect(Math.sqrt(squares / errors.length)).toBeLessThan(largest / 1000);
+      await core.close();
+    },
+  );
+});
+
+const stored = [...quantizations.map((each) => [each, "f32"] as const), ["f32", "q8"] as const, ["q8", "q8"] as const];
+
+describe.each(stored)("kakeya-tiny in %s, cache in %s", (quantization, kv) => {
   const golden: Stream = read("kakeya-tiny.json");
-  const loaded = loadCore("kakeya-tiny", { quantization });
+  const loaded = loadCore("kakeya-tiny", { quantization, kv });
   afterAll(async () => (await loaded).close());
 
   test("answers the six turns with the oracle's ids, and counts every token once", async () => {

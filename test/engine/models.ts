@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { EngineCore } from "../../src/engine/core.ts";
 import type { CpuBackend } from "../../src/engine/cpu-backend.ts";
 import type { CpuSequence } from "../../src/engine/cpu-sequence.ts";
-import type { Quantization } from "../../src/engine/engine.ts";
+import type { KvFormat, Quantization } from "../../src/engine/engine.ts";
 import { loadBackend } from "../../src/engine/load.ts";
 import type { Guesser } from "../../src/engine/speculation.ts";
 import { presets, writeRandomCheckpoint } from "../../tools/random-checkpoint.ts";
@@ -33,6 +33,7 @@ export type TestEngine = EngineCore<CpuSequence>;
 
 interface CoreOptions {
   quantization?: Quantization;
+  kv?: KvFormat | "auto";
   sink?: number;
   window?: number;
   capacity?: number;
@@ -61,9 +62,9 @@ export function loadCore(name: string, options: CoreOptions = {}): Promise<TestE
 
 /** The same of any directory. */
 export async function loadDir(model: string, options: CoreOptions): Promise<TestEngine> {
-  const { quantization = "f32", sink = 4, window = 64, capacity = 1, threads = 1 } = options;
+  const { quantization = "f32", kv = "f32", sink = 4, window = 64, capacity = 1, threads = 1 } = options;
   const draft = options.newGuesser !== undefined;
-  const load = { model, quantization, sink, window, capacity, threads, draft };
+  const load = { model, quantization, kv, sink, window, capacity, threads, draft };
   const { backend, info } = await loadBackend(load, () => {});
   return new EngineCore(backend, info, options.newGuesser);
 }

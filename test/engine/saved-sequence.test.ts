@@ -25,8 +25,13 @@ async function walk(core: TestEngine, sequence: number, random: () => number, to
   return ids;
 }
 
-describe.each(quantizations)("in %s", (quantization) => {
-  const engines = ["here", "elsewhere"].map(() => loadCore("llama3-rope", { quantization, window: 45, capacity: 3 }));
+/** How weights and cache are stored. */
+const stored = [...quantizations.map((each) => [each, "f32"] as const), ["q8", "q8"] as const];
+
+describe.each(stored)("in %s, cache in %s", (quantization, kv) => {
+  const engines = ["here", "elsewhere"].map(() =>
+    loadCore("llama3-rope", { quantization, kv, window: 45, capacity: 3 }),
+  );
   afterAll(async () => {
     for (const engine of engines) await (await engine).close();
   });

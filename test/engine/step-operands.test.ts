@@ -8,7 +8,7 @@ const config = readConfig(modelDir("kakeya-tiny"));
 const slab = geometry(4, 64);
 
 test("steps of all sizes put their new rows into one memory", () => {
-  const newRows = new NewRowMemory(config, 32);
+  const newRows = new NewRowMemory(config, "f32", 32);
   for (const [n, tokens] of [
     [1, 1],
     [1, 7],
@@ -18,7 +18,10 @@ test("steps of all sizes put their new rows into one memory", () => {
     const { rows } = new StepOperands(config, slab, newRows, n, tokens);
     for (const part of ["keys", "values"] as const) {
       for (const [layer, view] of rows[part].entries()) {
-        expect(view.buffer).toBe(newRows[part][layer]?.buffer as ArrayBuffer);
+        const place = newRows[part][layer];
+        if (!(view instanceof Float32Array) || !(place instanceof Float32Array))
+          throw new Error("rows are floats here");
+        expect(view.buffer).toBe(place.buffer as ArrayBuffer);
         expect(view).toHaveLength(n * config.kvHeads * tokens * config.headDim);
       }
     }
@@ -26,5 +29,5 @@ test("steps of all sizes put their new rows into one memory", () => {
 });
 
 test("a step that is too large for the memory is refused", () => {
-  expect(() => new StepOperands(config, slab, new NewRowMemory(config, 8), 1, 9)).toThrow();
+  expect(() => new StepOperands(config, slab, new NewRowMemory(config, "f32", 8), 1, 9)).toThrow();
 });

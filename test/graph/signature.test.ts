@@ -11,23 +11,25 @@ import { modelDir } from "../engine/models.ts";
 const dir = modelDir("kakeya-tiny");
 const config = readConfig(dir);
 
-test("a step's tensors have the shapes that the graph declares", () => {
+test.each(["f32", "q8"] as const)("a step's tensors have the shapes that the graph declares, cache %s", (kv) => {
   const checkpoint = openCheckpoint(dir);
-  const { model } = buildGraph(config, "f32", (names) => readVectors(checkpoint, names));
+  const { model } = buildGraph(config, "f32", (names) => readVectors(checkpoint, names), kv);
   checkpoint.close();
   const declared = shapesOf(onnx.ModelProto.decode(model));
   const slab = geometry(4, 64);
   const group = config.heads / config.kvHeads;
   const sizes = new Map(Object.entries({ n: 2, T: 3, nT: 6, gT: group * 3, rows: slab.rows }));
 
-  const { feeds, fetches } = new StepOperands(config, slab, new NewRowMemory(config, 32), 2, 3);
+  const { feeds, fetches } = new StepOperands(config, slab, new NewRowMemory(config, kv, 32), 2, 3);
   for (const [name, { dims }] of Object.entries({ ...feeds, ...fetches })) {
     const shape = (declared.get(name) ?? []).map((size) => sizes.get(`${size}`) ?? size);
     expect([name, ...dims]).toEqual([name, ...shape]);
   }
   const fed = [...declared.keys()].filter((name) => !(name in feeds || name in fetches));
   const cache = Array.from({ length: config.layers }, (_, layer) =>
-    ["k.ring", "k.current", "v.ring", "v.current"].map((part) => `${part}.${layer}`),
+    ["k.ring", "k.current", "v.ring", "v.current"]
+      .map((part) => `${part}.${layer}`)
+      .flatMap((name) => (kv === "q8" ? [name, `${name}.scales`] : [name])),
   );
   expect(fed.sort()).toEqual([...cache.flat(), "best", "last", "lm_head.out"].sort());
 });

@@ -5,6 +5,7 @@ import { readyAddress, readyJson, readySentence } from "../../src/host/ready.ts"
 const engine = {
   modelId: "kakeya-tiny",
   quantization: "q8",
+  kv: "f32",
   sink: 4,
   window: 64,
   kvBytesPerToken: 3072,

@@ -114,7 +114,8 @@ export interface GetSessionInfoResponse {
   historyLength: bigint;
   /**
    * Bytes of the live key/value rows, counted from the cache:
-   * min(history_length, sink + window) * layers * kv_heads * head_dim * bytes per element * 2.
+   * min(history_length, sink + window) * layers * kv_heads * bytes of a row * 2; a row has head_dim floats, or
+   * head_dim bytes and a float.
    */
   kvLiveBytes: bigint;
   /** Times the cache held another number of rows than the session counts. */
@@ -184,6 +185,8 @@ export interface GetRuntimeInfoResponse {
   rowMultiple: number;
   /** The most guesses that one step runs for one session; 0: none are made. */
   draftLimit: number;
+  /** How sessions' keys and values are held: "f32", or "q8" for 8 bits with a scale a row. */
+  kvFormat: string;
 }
 
 function createBaseCreateSessionRequest(): CreateSessionRequest {
@@ -1459,6 +1462,7 @@ function createBaseGetRuntimeInfoResponse(): GetRuntimeInfoResponse {
     threads: 0,
     rowMultiple: 0,
     draftLimit: 0,
+    kvFormat: "",
   };
 }
 
@@ -1536,6 +1540,9 @@ export const GetRuntimeInfoResponse: MessageFns<GetRuntimeInfoResponse> = {
     }
     if (message.draftLimit !== 0) {
       writer.uint32(160).uint32(message.draftLimit);
+    }
+    if (message.kvFormat !== "") {
+      writer.uint32(170).string(message.kvFormat);
     }
     return writer;
   },
@@ -1723,6 +1730,14 @@ export const GetRuntimeInfoResponse: MessageFns<GetRuntimeInfoResponse> = {
             message.draftLimit = reader.uint32();
             continue;
           }
+          case 21: {
+            if (tag !== 170) {
+              break;
+            }
+
+            message.kvFormat = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1766,6 +1781,7 @@ export const GetRuntimeInfoResponse: MessageFns<GetRuntimeInfoResponse> = {
     message.threads = object.threads ?? 0;
     message.rowMultiple = object.rowMultiple ?? 0;
     message.draftLimit = object.draftLimit ?? 0;
+    message.kvFormat = object.kvFormat ?? "";
     return message;
   },
 };
