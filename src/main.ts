@@ -8,6 +8,7 @@ const code = await run(
     description,
     commands: {
       serve: async () => (await import("../commands/serve.ts")).default,
+      chat: async () => (await import("../commands/chat.ts")).default,
       bench: async () => (await import("../commands/bench.ts")).default,
       aggregate: async () => (await import("../commands/aggregate.ts")).default,
       sessions: async () => (await import("../commands/sessions.ts")).default,

@@ -27,6 +27,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   chat: ["checkpoint", "client", "text"],
   report: ["cli", "files"],
   connection: ["checkpoint", "cli", "client", "files", "host"],
+  terminal: ["chat", "cli", "client", "connection"],
   bench: ["checkpoint", "cli", "client", "connection", "files", "report", "text"],
 };
 

@@ -11,18 +11,23 @@ export function colours(stream: Stream): boolean {
 let written: Promise<Error | undefined> = Promise.resolve(undefined);
 
 function write(stream: NodeJS.WriteStream, text: string): Promise<Error | undefined> {
-  return new Promise((done) => stream.write(`${text}\n`, (error) => done(error ?? undefined)));
+  return new Promise((done) => stream.write(text, (error) => done(error ?? undefined)));
 }
 
 /** Data, for a person or a pipe: one line, or several, on stdout. */
 export function print(text: string): void {
+  printPiece(`${text}\n`);
+}
+
+/** Data that comes piece by piece; the last piece ends the line. */
+export function printPiece(text: string): void {
   const [before, now] = [written, write(process.stdout, text)];
   written = before.then((error) => error ?? now);
 }
 
 /** A message about the work, on stderr, so that stdout stays data. */
 export function say(text: string): void {
-  const [before, now] = [written, write(process.stderr, text)];
+  const [before, now] = [written, write(process.stderr, `${text}\n`)];
   written = before.then(async (error) => {
     await now;
     return error;

@@ -21,3 +21,8 @@ export function escaped(json: string): string {
     character === "\n" ? character : `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`,
   );
 }
+
+/** A piece of a longer text, however it was split: each unsafe character becomes a blank, but for line breaks and tabs. */
+export function plainPiece(text: string): string {
+  return text.replace(unsafe, (character) => (character === "\n" || character === "\t" ? character : " "));
+}

@@ -16,6 +16,16 @@ export function integer(option: string, text: string, min = 0, max = Number.MAX_
 }
 
 /**
+ * Reads an option that is a number, perhaps with a fraction.
+ * @throws {UsageError} for anything else than a decimal number from `min` to `max`
+ */
+export function decimal(option: string, text: string, min: number, max: number): number {
+  const value = /^[+-]?(\d+\.?\d*|\.\d+)$/.test(text) ? Number(text) : Number.NaN;
+  if (value >= min && value <= max) return value;
+  throw new UsageError(`--${option} must be a number from ${min} to ${max}, not "${text}"`);
+}
+
+/**
  * Reads a duration such as `14400`, `4h`, `1h30m`, `30m`, `5s` or `250ms`; a bare number is seconds.
  * @returns seconds
  * @throws {UsageError}

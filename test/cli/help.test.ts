@@ -13,7 +13,7 @@ import { eventually } from "../eventually.ts";
 
 const root = resolve(import.meta.dir, "../..");
 const main = join(root, "src/main.ts");
-const names = ["serve", "bench", "aggregate", "sessions", "smoke", "models", "pull", "print-cmd"];
+const names = ["serve", "chat", "bench", "aggregate", "sessions", "smoke", "models", "pull", "print-cmd"];
 
 const commandOf = async (name: string): Promise<Command> =>
   (await import(join(root, "commands", `${name}.ts`))).default;
@@ -29,6 +29,7 @@ beforeAll(async () => {
   await using store = await SqliteStore.open({ dir: join(cwd, "kakeya-state"), sync: "normal" });
   await store.create({ id: "example", label: "", eosTokenIds: [], facts: {} });
   for (const name of ["results/bench.json", "before.json", "after.json"]) fs.copyFileSync(report, join(cwd, name));
+  fs.writeFileSync(join(cwd, "questions.txt"), "What is a sink?\n");
 });
 afterAll(async () => {
   await hub[Symbol.asyncDispose]();
