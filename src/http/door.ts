@@ -13,7 +13,9 @@ import { apiErrorOf, notFound, shuttingDown } from "./api-error.ts";
 import { Call } from "./call.ts";
 import { Guard } from "./guard.ts";
 import { HttpMetrics } from "./http-metrics.ts";
+import { pageResponse } from "./page/page.ts";
 import { findRoute, type Route } from "./router.ts";
+import { statusResponse } from "./status.ts";
 import { noTextModel, openTextModel } from "./text-model.ts";
 
 /** Time for a connection to send all of its headers, or to say anything at all between two requests, in seconds. */
@@ -122,6 +124,8 @@ function allRoutes(parts: DoorParts, options: ServerOptions): Route[] {
   const model = { id: modelId, object: "model", created: Math.floor(Date.now() / 1000), owned_by: "kakeya" };
   const text = openTextModel(engine.info);
   const common: Route[] = [
+    { method: "GET", path: "/", isOpen: true, handle: pageResponse },
+    { method: "GET", path: "/status", handle: () => statusResponse(parts) },
     { method: "GET", path: "/health", isOpen: true, handle: () => Response.json({ status: "ok" }) },
     {
       method: "GET",
