@@ -13,10 +13,14 @@ export default command({
     },
     html: {
       type: "string",
-      description: "Also write a page to look at, complete in one file; - for the standard output",
+      description: "Also write an HTML page, complete in one file; - for the standard output",
       valueHint: "page.html",
     },
-    force: { type: "boolean", description: "Let --html replace a file that is no page of kakeya's", default: false },
+    force: {
+      type: "boolean",
+      description: "Let --html replace a file that is not one of kakeya's pages",
+      default: false,
+    },
     json: { type: "boolean", description: "Print JSON instead of a table", default: false },
     strict: { type: "boolean", description: "Count an inconclusive latency gate, too (exit code 4)", default: false },
   },

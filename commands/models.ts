@@ -9,7 +9,7 @@ const quantizations = ["q8", "q4", "f32"] as const;
 
 export default command({
   name: "models",
-  description: "List the models that are here: the embedded one and those in the Hugging Face cache.",
+  description: "List the models on this machine: the embedded one and those in the Hugging Face cache.",
   args: { json: { type: "boolean", description: "Print JSON instead of a table", default: false } },
   examples: ["models", "models --json"],
   async run({ args }) {
@@ -29,7 +29,7 @@ interface Model {
   found: Servable | undefined;
   /** Why it can't be served; undefined when it can. */
   problem: string | undefined;
-  /** Why it can't be talked to in messages, only in ids. */
+  /** Why it takes no messages, only ids. */
   chatProblem: string | undefined;
 }
 

@@ -22,7 +22,7 @@ const targets = {
 
 /**
  * Prints the line that runs a command, with all of its options spelled out.
- * @param check throws for what the command itself would refuse; answers with values to use instead of those given
+ * @param check throws for what the command itself would refuse; returns values to use instead of those given
  */
 function lineOf<const T extends ArgsDef>(
   name: string,

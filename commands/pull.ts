@@ -5,11 +5,11 @@ import { formatBytes } from "../src/cli/units.ts";
 
 export default command({
   name: "pull",
-  description: "Download a model into the Hugging Face cache; goes on where an earlier pull stopped.",
+  description: "Download a model into the Hugging Face cache, from where an earlier pull stopped.",
   args: {
     model: {
       type: "positional",
-      description: "A model of the hub, and which branch, tag or commit of it: org/name or org/name@revision",
+      description: "A model on the hub: org/name, or org/name@revision for a branch, tag or commit",
       required: true,
     },
     json: { type: "boolean", description: "Print JSON instead of the folder", default: false },

@@ -35,7 +35,7 @@ const exportOne = command({
     id,
     file: { type: "positional", description: "The file to write", required: true },
     state,
-    force: { type: "boolean", description: "Replace a file that is no exported session", default: false },
+    force: { type: "boolean", description: "Replace a file that is not an exported session", default: false },
   },
   examples: [],
   async run({ args }) {
@@ -53,11 +53,11 @@ const exportOne = command({
 
 const importOne = command({
   name: "import",
-  description: "Take in a session that was exported; a server that runs on the folder finds it, too.",
+  description: "Import a session that was exported; a server that is using the folder finds it, too.",
   args: {
     file: { type: "positional", description: "An exported session", required: true },
     state,
-    "new-id": { type: "boolean", description: "Give it an id of its own instead of the one it had", default: false },
+    "new-id": { type: "boolean", description: "Give it a new id instead of the one it had", default: false },
   },
   examples: [],
   async run({ args }) {
@@ -73,7 +73,7 @@ const importOne = command({
 
 const remove = command({
   name: "remove",
-  description: "Remove a session with all that is kept of it; the folder must not be in use by a server.",
+  description: "Remove a session and all that is kept of it; no server may be using the folder.",
   args: { id, state },
   examples: [],
   async run({ args }) {

@@ -4,7 +4,7 @@ import { print } from "../src/cli/output.ts";
 
 export default command({
   name: "smoke",
-  description: "Start a server, bench it, stop it, and say what came of it; report and log stay in results/.",
+  description: "Start a server, bench it, stop it, and print the verdicts; report and log stay in results/.",
   args: smokeFlags,
   examples: ["smoke --duration 30", "smoke"],
   async run({ args }) {

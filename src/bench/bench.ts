@@ -24,7 +24,7 @@ import { loadAverage, worldOf } from "./world.ts";
 
 export interface BenchOutcome {
   report: ReportV2;
-  /** Where the report went. */
+  /** Where the report was written. */
   to: Destination;
   /** The model's last answer in words; empty when no turn succeeded. */
   lastAnswer: string;
@@ -50,7 +50,7 @@ export async function bench(options: BenchOptions): Promise<BenchOutcome> {
   const warmUpClock = systemClock();
   const warmUpTurns = await warmUp(walkOf("none", warmUpClock), options.warmUpTurns, warmUpClock);
 
-  // Until here a signal simply ends the process; from here on it ends the run, in order.
+  // Until here a signal simply ends the process; from here on it ends the run in an orderly way.
   using stop = new StopSignals();
   const clock = resumed === undefined ? systemClock() : resumedClock(resumed);
   const config = configOf(options, target, workload, resumed?.report.config.warm_up_turns ?? warmUpTurns);
@@ -124,7 +124,7 @@ async function writeOver(checkpoint: Checkpoint, to: Destination, report: Report
     await writeTo(to, reportText(report));
   } catch (cause) {
     const why = cause instanceof Error ? cause.message : cause;
-    throw new Error(`${checkpoint.path} holds what was saved last, since there is no report. ${why}`, { cause });
+    throw new Error(`there is no report; ${checkpoint.path} holds what was saved last. ${why}`, { cause });
   }
   checkpoint.remove();
 }

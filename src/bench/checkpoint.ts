@@ -1,4 +1,4 @@
-/** The file a killed run leaves behind: `<output>.partial`, a whole report of all turns but the last few. */
+/** The file that a killed run leaves: `<output>.partial`, a whole report of all turns but the last few. */
 
 import { rmSync } from "node:fs";
 import type { Destination } from "../files/destination.ts";
@@ -13,7 +13,7 @@ export interface CheckpointOptions {
   everyS: number;
   clock: Clock;
   report: () => ReportV2;
-  /** Told when a checkpoint can't be written; the run goes on. */
+  /** Called when a checkpoint can't be written; the run goes on. */
   warn: (message: string) => void;
 }
 
@@ -27,15 +27,15 @@ export class Checkpoint {
     this.path = options.to.path;
   }
 
-  /** Writes now. Throws what the file system says: at the start of a run that is a reason not to begin. */
+  /** Writes now. Throws what the file system says; at the start of a run, that is a reason not to begin. */
   write(): void {
     this.#lastS = this.#options.clock.nowS();
     replaceFile(this.#options.to, reportText(this.#options.report()));
   }
 
   /**
-   * Writes between two turns, where it disturbs no measurement: when waiting for the next chance could lose an
-   * interval or more. The next turn is meant to begin at `nextS`, and begins now when that has passed.
+   * Writes between two turns, where it disturbs no measurement, if waiting for the next chance could lose an interval
+   * or more. The next turn is meant to begin at `nextS`, and begins now when that has passed.
    */
   writeIfDue(nextS: number): void {
     const { clock, everyS } = this.#options;

@@ -1,4 +1,4 @@
-/** Time for a run, passed in so that a test can hold it. */
+/** A run's clock, passed in so that a test can stop it. */
 
 export interface Clock {
   /** Seconds since the clock was made; never steps back, whatever is done to the time of day. */

@@ -65,7 +65,7 @@ export const benchFlags = {
     description: "From one turn's start to the next one's; 0: none",
     valueHint: "time",
   },
-  turns: { type: "string", description: "Stop after so many turns", valueHint: "count" },
+  turns: { type: "string", description: "Stop after this many turns", valueHint: "count" },
   tokenizer: {
     type: "string",
     description: "Directory or Hugging Face id (default: the model's own)",
@@ -93,7 +93,11 @@ export const benchFlags = {
     description: "The report; - for the standard output (default: bench-<time>.json)",
     valueHint: "path",
   },
-  force: { type: "boolean", default: false, description: "Let --output replace a file that is no report of kakeya's" },
+  force: {
+    type: "boolean",
+    default: false,
+    description: "Let --output replace a file that is not one of kakeya's reports",
+  },
   resume: {
     type: "string",
     description: "Go on from the .partial report that a crash left behind; give the other options as before",
@@ -113,7 +117,7 @@ export const benchFlags = {
   "turn-timeout": {
     type: "string",
     default: "10m",
-    description: "A turn that takes longer has failed",
+    description: "Longest time a turn may take; a longer one has failed",
     valueHint: "time",
   },
   ...runFlags,
@@ -131,7 +135,8 @@ export const smokeFlags = {
   kill: {
     type: "string",
     valueHint: "times",
-    description: "Kill the server so often in the middle of an answer, and start it again: the session has to go on",
+    description:
+      "Kill the server this many times in the middle of an answer, and start it again: the session has to go on",
   },
   ...runFlags,
   ...connectionFlags,
@@ -182,7 +187,7 @@ function given(name: FlagWithDefault, args: Values<typeof benchFlags>): string {
   return text(args[name]) ?? benchFlags[name].default;
 }
 
-/** A bench whose report, and the log of a server of its own, stay in results/. */
+/** A bench whose report and whose server's log stay in results/. */
 export function smokeOptions(args: Values<typeof smokeFlags>, kakeya: readonly string[], nowS: number): BenchOptions {
   const length = text(args.duration) ?? smokeFlags.duration.default;
   const spacing = text(args["turn-spacing"]) ?? String(duration("duration", length) / smokeTurns);

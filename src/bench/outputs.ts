@@ -10,9 +10,9 @@ import type { BenchOptions } from "./options.ts";
 
 export interface Outputs {
   report: Destination;
-  /** The report so far, for when the run is killed. */
+  /** The report so far, in case the run is killed. */
   checkpoint: Destination;
-  /** Of the server that the bench starts; absent with --address. */
+  /** The log of the server that the bench starts; absent with --address. */
   log: Destination | undefined;
 }
 
@@ -49,6 +49,6 @@ function filesOf(model: string): string[] {
     const { dir } = resolveModel(model, process.env);
     return readdirSync(dir).map((name) => join(dir, name));
   } catch {
-    return []; // What can't be read is said when it is read.
+    return []; // What can't be read is reported when it is read.
   }
 }

@@ -2,7 +2,7 @@
 
 import type { Clock } from "./clock.ts";
 
-/** A wait this much too long means that the machine, or this process, was stopped: nobody was there to ask. */
+/** A wait that is this much too long means that the machine, or this process, was stopped: nobody could have asked. */
 const stoppedS = 5;
 
 /**
@@ -31,7 +31,7 @@ export class Pace {
     return this.spacingS === 0 ? this.clock.nowS() : this.#turn * this.spacingS + this.#movedS;
   }
 
-  /** Waits for the next turn's intended start; answers with it and with the time it is now, no earlier. */
+  /** Waits for the next turn's intended start; returns it, and the time now, which is no earlier. */
   async next(signal: AbortSignal): Promise<{ scheduledS: number; startedS: number }> {
     this.#movedS += stoppedFor(await waitUntil(this.nextS, this.clock, signal));
     const scheduledS = this.nextS;
@@ -45,8 +45,8 @@ function stoppedFor(lateS: number): number {
 }
 
 /**
- * Waits until the clock shows `atS`, or the signal aborts. Answers how much later than that it woke; 0 when there
- * was nothing to wait for.
+ * Waits until the clock shows `atS`, or the signal aborts. Returns how much later than that it woke; 0 when there was
+ * nothing to wait for.
  */
 export async function waitUntil(atS: number, clock: Clock, signal: AbortSignal): Promise<number> {
   let lateS = 0;

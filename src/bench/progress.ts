@@ -1,4 +1,4 @@
-/** What a long run says while it runs: a live line on a terminal, elsewhere a line a minute. */
+/** What a long run prints while it runs: a live line on a terminal, elsewhere a line a minute. */
 
 import { type Progress as LiveLine, progress } from "../cli/progress.ts";
 import { formatBytes } from "../cli/units.ts";
@@ -9,9 +9,9 @@ import { percentile } from "../report/stats.ts";
 import type { RunRecord } from "./record.ts";
 import type { RunOptions } from "./runner.ts";
 
-/** Gates and median look at every turn: they are brought up to date this often, between two turns. */
+/** Gates and median look at every turn. They are updated this often, between two turns. */
 const summaryEveryS = 60;
-/** Up to so many turns a median costs nothing. */
+/** Up to this many turns, a median costs nothing. */
 const cheapMedianTurns = 1000;
 
 export interface ProgressOptions {
@@ -35,7 +35,7 @@ export class Progress implements Disposable {
     this.#live = progress(options.terminal);
     const { isTTY } = options.terminal;
     this.#timer = setInterval(() => this.#say(), isTTY ? 1000 : summaryEveryS * 1000);
-    // A run must not be kept alive by what it says.
+    // Printing must not keep a run alive.
     this.#timer.unref();
   }
 
@@ -74,7 +74,7 @@ interface Now {
   medianS: number | null;
 }
 
-/** What is shown side by side; where there is no room for all, what is needed least goes first. */
+/** What is shown side by side; where there is no room for all, what is needed least is left out first. */
 interface Part {
   text: string;
   /** 1: needed most. */
@@ -82,8 +82,8 @@ interface Part {
 }
 
 /**
- * For example "turn 12 · 0:05:31/4:00:00 · 210 ms · median 205 ms · KV 204 KiB · gates pass, latency open". Of a run
- * that ends after so many turns: "turn 12/480 · 0:05:31 · ...".
+ * For example "turn 12 · 0:05:31/4:00:00 · 210 ms · median 205 ms · KV 204 KiB · gates pass, latency open". For a run
+ * that ends after a number of turns: "turn 12/480 · 0:05:31 · ...".
  */
 export function progressLine({ record, run, nowS, gates, medianS }: Now, columns = Number.POSITIVE_INFINITY): string {
   const { durationS, turnsTarget, turnSpacingS } = run;

@@ -14,7 +14,7 @@ import {
 } from "../report/report.ts";
 import type { Clock } from "./clock.ts";
 
-/** The world without what only the run's end knows. */
+/** The world, without what is known only at the run's end. */
 export type WorldAtStart = Omit<World, "load_average_end">;
 
 export interface RecordOptions {
@@ -27,7 +27,7 @@ export interface RecordOptions {
   resumed?: Pick<ReportV2, "turns" | "started_at">;
   /** What a bench would need to go on from this one. */
   resumePoint?: () => ResumePoint | undefined;
-  /** Those until now; absent where the server is left alone. */
+  /** The kills until now; absent where the server is never killed. */
   restarts?: readonly Restart[];
 }
 

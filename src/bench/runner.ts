@@ -7,14 +7,14 @@ import { Pace, waitUntil } from "./pace.ts";
 import type { RunRecord } from "./record.ts";
 import type { Walk } from "./walk.ts";
 
-/** A failed turn without spacing is tried again after this pause, not as fast as a dead server can refuse. */
+/** Without spacing, the turn after a failed one waits this long: a dead server refuses very fast. */
 const pauseAfterFailureS = 1;
 
 export interface RunOptions {
   durationS: number;
   /** From one turn's intended start to the next one's; 0: each begins when the one before is done. */
   turnSpacingS: number;
-  /** End after so many turns; null: only the duration ends the run. */
+  /** End after this many turns; null: only the duration ends the run. */
   turnsTarget: number | null;
 }
 
@@ -34,7 +34,7 @@ export const longestWarmUpS = 10;
 
 /**
  * Runs turns that nobody records, so that the first recorded ones don't measure how code is compiled and memory
- * found; then closes their session. Answers how many ran. Throws when one fails: a run would be in vain.
+ * allocated; then closes their session. Returns how many ran. Throws when one fails, because the run would be useless.
  */
 export async function warmUp(walk: Walk, turns: number, clock: Clock): Promise<number> {
   const { signal } = new AbortController();
@@ -57,7 +57,7 @@ export async function run(options: RunOptions, parts: RunParts): Promise<void> {
   const target = options.turnsTarget ?? Number.POSITIVE_INFINITY;
   while (record.turns.length < target && pace.nextS < options.durationS) {
     const start = await pace.next(stop);
-    // A run with a backlog at its end is over all the same.
+    // A run that has a backlog at its end is over all the same.
     if (stop.aborted || start.startedS >= options.durationS) break;
     const turn = await walk.turn(start, stop);
     if (turn === undefined) break;

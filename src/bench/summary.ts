@@ -1,4 +1,4 @@
-/** What a run says when it is over: the verdicts, the key figures, and where the report is. */
+/** What a run prints when it is over: the verdicts, the key figures, and where the report is. */
 
 import { escaped, oneLine } from "../cli/plain-text.ts";
 import { formatBytes, formatDuration } from "../cli/units.ts";

@@ -31,14 +31,14 @@ export async function openTarget(options: BenchOptions, logPath: string | undefi
   return { ...connected, tokenizer, [Symbol.asyncDispose]: () => parts.disposeAsync() };
 }
 
-/** Gone when the run is. */
+/** Stopped with the run. */
 function stateFolder(opened: AsyncDisposableStack): string {
   const path = join(tmpdir(), `kakeya-state-${randomUUID()}`);
   opened.defer(() => rmSync(path, { recursive: true, force: true }));
   return path;
 }
 
-/** The tokenizer asked for, or that of the model that is served. */
+/** The tokenizer that was asked for, or the served model's own. */
 function tokenizerFor({ tokenizer, model }: BenchOptions, info: RuntimeInfo): Tokenizer {
   const asked = tokenizer ?? model;
   try {

@@ -9,7 +9,7 @@ export type PreviousAnswer = "none" | "ended" | "cut";
 /**
  * - raw: the message and a line break, nothing else.
  * - chatml: user and assistant roles as Qwen's chat models were trained on. What the answer before left open is
- *   closed first, since its end token is in the history already and the line break behind it is not.
+ *   closed first: its end token is in the history already, but the line break after it is not.
  */
 export function promptText(template: TemplateName, message: string, previous: PreviousAnswer): string {
   if (template === "raw") return message.endsWith("\n") ? message : `${message}\n`;

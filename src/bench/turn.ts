@@ -4,7 +4,7 @@ import { type Client, type Session, type StopReason, Unavailable } from "../clie
 import type { OkTurnV2 } from "../report/report.ts";
 import type { Clock } from "./clock.ts";
 
-/** What a turn itself knows; when it began and what was said is its caller's. */
+/** What a turn itself measures; its caller knows when it began and what was said. */
 export type MeasuredTurn = Omit<OkTurnV2, "ok" | "t_relative_s" | "session_index" | "message_index" | "scheduled_s">;
 
 export interface TurnRequest {
@@ -23,18 +23,21 @@ export interface TurnRequest {
   eosTokenIds: readonly number[];
   /** Tokens of the session before the turn; for `recovered`. */
   historyBefore: number;
-  /** Told of each id of the answer. */
+  /** Called with each id of the answer. */
   onId?: () => void;
-  /** After a call failed: whether the turn can go on where the session stands; resolves when the server is back. */
+  /**
+   * Called after a call failed: tells whether the turn can go on where the session stands. Resolves when the server is
+   * back.
+   */
   recovered?: () => Promise<boolean>;
 }
 
-/** The server ended the generation although nobody cancelled it. */
+/** The server ended the generation, though nobody cancelled it. */
 export class AnswerCut extends Error {
   override name = "AnswerCut";
 }
 
-/** The address is served by another model than when the run began. */
+/** The server at the address has another model than when the run began. */
 export class ModelChanged extends Error {
   override name = "ModelChanged";
 }
@@ -47,7 +50,7 @@ export async function measureTurn(request: TurnRequest): Promise<{ turn: Measure
   const appendStartedS = clock.nowS();
   let appendedS = appendStartedS;
   const answerIds: number[] = [];
-  /** How much of the turn is part of the history, seen or not. */
+  /** How much of the turn is in the history, whether it was seen or not. */
   let done = 0;
   let stopReason: StopReason | undefined;
   const gaps = new Gaps();
@@ -69,7 +72,7 @@ export async function measureTurn(request: TurnRequest): Promise<{ turn: Measure
       if (!(await request.recovered?.())) throw error;
       const { historyTokens } = await untilReached(() => session.info({ signal }), signal);
       done = historyTokens - request.historyBefore;
-      // The answer may have been over, and only its `done` have been lost.
+      // The answer may be complete, and only its `done` lost.
       if (done - prompt.length === request.maxTokens) stopReason = "max-tokens";
       else if (endsWith(answerIds, request.eosTokenIds, done - prompt.length)) stopReason = "eos";
     }
@@ -114,7 +117,7 @@ function endsWith(seen: readonly number[], eosTokenIds: readonly number[], emitt
   return seen.length === emitted && eosTokenIds.includes(seen.at(-1) ?? -1);
 }
 
-/** Asks again when the server was killed meanwhile and is back. */
+/** Asks again if the server was killed meanwhile and is back. */
 async function asked<T>({ recovered, signal }: TurnRequest, call: () => Promise<T>): Promise<T> {
   try {
     return await call();

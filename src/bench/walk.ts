@@ -18,7 +18,7 @@ import type { Workload } from "./workload.ts";
 
 export interface WalkOptions {
   client: Client;
-  /** Of the server when the run began. */
+  /** Those of the server when the run began. */
   info: Pick<RuntimeInfo, "modelFingerprint">;
   tokenizer: Tokenizer;
   clock: Clock;
@@ -28,11 +28,11 @@ export interface WalkOptions {
   control: ConfigV2["control"];
   eosTokenIds: readonly number[];
   maxTokens: number;
-  /** Longest a turn may take; then it is cancelled and has failed. */
+  /** Longest time a turn may take; then it is cancelled and counts as failed. */
   turnTimeoutS: number;
   /** What the run goes on with, after so many turns. */
   resumed?: { turns: number; point: ResumePoint | undefined };
-  /** Where the server is killed on the way. */
+  /** Where the server is killed during the run. */
   kills?: Pick<Kills, "onId" | "recovered">;
 }
 

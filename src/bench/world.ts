@@ -6,7 +6,7 @@ import type { RuntimeInfo } from "../client/index.ts";
 import type { World } from "../report/report.ts";
 import type { WorldAtStart } from "./record.ts";
 
-/** As of now: when the run begins. */
+/** As it is when the run begins. */
 export function worldOf(info: RuntimeInfo): WorldAtStart {
   const processors = cpus();
   return {
@@ -39,7 +39,7 @@ export function loadAverage(): World["load_average_end"] {
   return [one, five, fifteen];
 }
 
-/** As it was typed, without what nobody else should read. */
+/** The command line as it was typed, without secrets. */
 export function commandLine(args: readonly string[]): string[] {
   const hidden = args.map((arg, i) => {
     if (arg.startsWith("--token=")) return "--token=***";

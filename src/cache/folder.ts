@@ -4,9 +4,9 @@ import { join } from "node:path";
 
 type Env = Record<string, string | undefined>;
 
-/** Where kakeya may keep what it can make again, in order of preference. The first usable one wins. */
+/** Folders where kakeya may keep what it can make again, in order of preference. The first usable one wins. */
 export function cacheRoots(env: Env = process.env, platform: string = process.platform): string[] {
-  // What a user names is used or refused, never silently replaced.
+  // A folder that the user names is used or refused, never silently replaced.
   if (env.KAKEYA_CACHE_DIR) return [env.KAKEYA_CACHE_DIR];
   const user = `kakeya-${process.getuid?.() ?? "user"}`;
   const home = env.HOME || homedir();
@@ -19,14 +19,14 @@ export function cacheRoots(env: Env = process.env, platform: string = process.pl
 }
 
 /**
- * Creates `dir` and answers with it, having made sure that only this user can have filled it.
+ * Creates `dir` and returns it, after making sure that only this user can have filled it.
  * @throws when it can't be created or written, or when somebody else owns it or may write to it.
  */
 export function privateDir(dir: string): string {
   fs.mkdirSync(dir, { recursive: true, mode: 0o700 });
   const stat = fs.statSync(dir);
   const uid = process.getuid?.();
-  // A link to it may be the system's: systemd's CacheDirectory is one.
+  // It may be a link that the system made: systemd's CacheDirectory is one.
   const linkOwners = [uid, 0];
   const foreign =
     uid !== undefined && (stat.uid !== uid || !linkOwners.includes(fs.lstatSync(dir).uid) || (stat.mode & 0o022) !== 0);
@@ -37,7 +37,7 @@ export function privateDir(dir: string): string {
 
 /**
  * Calls `use` with one cache root after the other until it succeeds.
- * @throws an error that lists what was tried, and why it did not do, when none does.
+ * @throws an error that lists what was tried, and why it failed, when every root fails.
  */
 export function inFirstUsableRoot<T>(purpose: string, use: (root: string) => T, roots: string[] = cacheRoots()): T {
   const failures: string[] = [];

@@ -16,21 +16,21 @@ export interface EmbeddedFile {
 }
 
 /**
- * Tells damage, not malice: whoever can write to a private cache folder can replace the executable as well. It reads
+ * Detects damage, not malice: whoever can write to a private cache folder can replace the executable as well. It reads
  * ONNX Runtime's 46 MB in 5 ms, at every start; SHA-256 takes 50 to 200 ms.
  */
 export function contentHash(bytes: Uint8Array): string {
   return Bun.hash.xxHash3(bytes).toString(16).padStart(16, "0");
 }
 
-/** One name for a set of embedded files: other files, another folder. */
+/** One name for a set of embedded files; another set has another name. */
 export function setHash(files: readonly EmbeddedFile[]): string {
   return contentHash(Buffer.from(files.map(({ name, hash }) => `${name} ${hash}`).join("\n")));
 }
 
 /**
- * Puts every file that is missing or damaged into `dir`, and answers with `dir`. Each appears whole or not at all, so
- * that concurrent starts, a kill or a full disk leave nothing half-written in its place.
+ * Puts every file that is missing or damaged into `dir`, and returns `dir`. Each appears whole or not at all, so that
+ * concurrent starts, a kill or a full disk leave nothing half-written in its place.
  * @throws when `dir` is not private or not writable, or the executable itself is damaged
  */
 export function unpack(files: readonly EmbeddedFile[], dir: string): string {

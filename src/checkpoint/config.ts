@@ -3,7 +3,7 @@ import { JsonFields, readJsonFile } from "./json-file.ts";
 import { ModelError } from "./model-error.ts";
 import { readInverseFrequencies } from "./rope.ts";
 
-/** What of a checkpoint's config.json changes the mathematics. */
+/** The parts of a checkpoint's config.json that change the mathematics. */
 export interface ModelConfig {
   /** For example "Qwen3ForCausalLM". */
   architecture: string;
@@ -32,7 +32,10 @@ const architectures: Readonly<Record<string, string>> = {
   mistral: "MistralForCausalLM",
 };
 
-/** Reads `<dir>/config.json`. Throws ModelError on anything this engine would compute otherwise than its authors. */
+/**
+ * Reads `<dir>/config.json`. Throws ModelError on anything that this engine would not compute as the model's authors
+ * do.
+ */
 export function readConfig(dir: string): ModelConfig {
   const file = join(dir, "config.json");
   const json = readJsonFile(file);
@@ -104,7 +107,8 @@ function refuseOtherMathematics(fields: JsonFields, architecture: string): void 
       "Use the original checkpoint in bf16, f16 or f32; kakeya quantizes it itself (--quant)",
     );
   }
-  const windowed = "The model was trained with a window of its own, so it would see other tokens here; use one without";
+  const windowed =
+    "The model was trained with a window of its own, and would see different tokens here; use a model without one";
   if (fields.flag("use_sliding_window", false)) throw fields.error("use_sliding_window", "is true", windowed);
   if (architecture === "MistralForCausalLM" && fields.has("sliding_window")) {
     throw fields.error("sliding_window", `is ${JSON.stringify(fields.values.sliding_window)}`, windowed);
@@ -114,16 +118,16 @@ function refuseOtherMathematics(fields: JsonFields, architecture: string): void 
   if (other !== undefined) throw fields.error("layer_types", `holds ${JSON.stringify(other)}`, windowed);
 }
 
-/** All other sizes are compared with the weights; this one first makes a table. No model is near it. */
+/** All other sizes are compared with the weights first; this one sizes a table before that. No model comes near it. */
 const mostHeadDim = 65_536;
 
 function readHeadDim(fields: JsonFields, architecture: string, hiddenSize: number, heads: number): number {
-  // transformers' Qwen3Config has 128 for a head_dim that is not said; the others divide.
-  const unsaid = architecture === "Qwen3ForCausalLM" ? 128 : hiddenSize / heads;
-  const headDim = fields.count("head_dim", unsaid);
+  // Without a head_dim, transformers takes 128 for Qwen3, and hidden_size / num_attention_heads for the others.
+  const implied = architecture === "Qwen3ForCausalLM" ? 128 : hiddenSize / heads;
+  const headDim = fields.count("head_dim", implied);
   if (headDim > mostHeadDim) throw fields.error("head_dim", `is ${headDim}, above ${mostHeadDim}`, redownload);
   if (headDim % 2 === 0) return headDim;
-  throw fields.error("head_dim", `is ${headDim}, and RoPE rotates pairs`, redownload);
+  throw fields.error("head_dim", `is ${headDim}, an odd number, but RoPE rotates pairs`, redownload);
 }
 
 /** Which projections add a bias, as transformers' classes have it. */

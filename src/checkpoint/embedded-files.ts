@@ -5,5 +5,5 @@ export interface EmbeddedModel {
   files: readonly EmbeddedFile[];
 }
 
-/** Nothing when run from source. The build puts the model's files in the executable and their list here. */
+/** Undefined when run from source. The build puts the model's files in the executable and their list here. */
 export const embeddedModel: EmbeddedModel | undefined = undefined;

@@ -9,11 +9,11 @@ interface Found {
 }
 
 /**
- * The ids that end an answer: those of generation_config.json and the eos_token of tokenizer_config.json;
- * where both are silent, those of config.json. In the order found, each once; empty when no file names any.
+ * The ids that end an answer: those of generation_config.json and the eos_token of tokenizer_config.json; where both
+ * are silent, those of config.json. In the order found, each once; empty when no file names any.
  *
- * An id that the model of `vocabSize` tokens can't give is dropped, with a warning that names the file.
- * Throws ModelError for what is no id at all.
+ * An id that the model of `vocabSize` tokens can't give is dropped, with a warning that names the file. Throws
+ * ModelError for anything that is not an id.
  */
 export function readEosTokenIds(dir: string, vocabSize: number): { ids: number[]; warnings: string[] } {
   const own = [...eosField(join(dir, "generation_config.json")), ...eosOfTokenizer(dir)];
@@ -22,7 +22,8 @@ export function readEosTokenIds(dir: string, vocabSize: number): { ids: number[]
   return {
     ids: [...new Set(found.filter(({ id }) => id < vocabSize).map(({ id }) => id))],
     warnings: beyond.map(
-      ({ id, file }) => `${file}: the end of an answer is token ${id}, and the model has ${vocabSize}; it is left out`,
+      ({ id, file }) =>
+        `${file} names token ${id} as the end of an answer, but the model has only ${vocabSize} tokens; it is left out`,
     ),
   };
 }

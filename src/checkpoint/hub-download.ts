@@ -7,7 +7,7 @@ import { FileError } from "../files/file-error.ts";
 import type { HubFile } from "./hub-files.ts";
 import { ModelError } from "./model-error.ts";
 
-/** A file that is wanted, and what of it is on the disk already. */
+/** A file to download, and the part of it that is on the disk already. */
 export interface Download {
   file: HubFile;
   /** Where it goes when it is whole. */
@@ -21,17 +21,17 @@ export interface DownloadOptions {
   bytesFrom(file: HubFile, offset: number): Promise<AsyncIterable<Uint8Array>>;
   /** Whether it makes sense to ask again after `error`. */
   mayPass(error: unknown): boolean;
-  /** Waits before the next attempt; `failures` is how many in a row brought nothing. */
+  /** Waits before the next attempt; `failures` counts those in a row that brought nothing. */
   wait(failures: number): Promise<void>;
   onBytes(count: number): void;
 }
 
-/** Attempts that bring no byte, before it gives up. */
+/** It gives up after so many attempts in a row that brought no byte. */
 const mostFailures = 5;
 
 /**
- * Downloads one file: goes on where the connection broke, checks the hash of the whole, and only then gives it its
- * name. What it has stays on the disk when it fails, for the next time; unless the content is wrong.
+ * Downloads one file: continues where the connection broke, checks the hash of the whole, and only then gives it its
+ * name. When it fails, what it has stays on the disk for the next time, unless the content is wrong.
  *
  * Throws ModelError for wrong content, FileError when it can't be written, or what the last attempt threw.
  */
@@ -42,12 +42,12 @@ export async function download(work: Download, options: DownloadOptions): Promis
   if (found === file.hash.hex) return publish(part, target);
   rmSync(part);
   options.onBytes(-file.bytes);
-  // The beginning was written by another process: once more without it.
+  // Another process wrote the beginning: try once more without it.
   if (resumedFrom > 0) return download(work, options);
   throw new ModelError(
     file.path,
-    `came with other content than the hub's own hash says: ${found}, not ${file.hash.hex}; it was thrown away`,
-    "Try again; if it stays so, a proxy or a mirror on the way changes it",
+    `arrived with the hash ${found}, but the hub says ${file.hash.hex}; it was thrown away`,
+    "Try again; if that does not help, a proxy or a mirror on the way changes it",
   );
 }
 

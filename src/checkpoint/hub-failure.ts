@@ -4,7 +4,7 @@ import type { Hub } from "./hub.ts";
 import { type HubModel, hubModelName } from "./hub-cache.ts";
 import { ModelError } from "./model-error.ts";
 
-/** Whether the hub may answer otherwise when it is asked again: it is busy, has a fault, or the connection broke. */
+/** Whether the hub may answer differently when it is asked again: it is busy, has a fault, or the connection broke. */
 export function mayPass(error: unknown): boolean {
   if (!(error instanceof HubApiError)) return !(error instanceof FileError);
   return error.statusCode >= 500 || error.statusCode === 408 || error.statusCode === 429;
@@ -52,7 +52,7 @@ function refused({ statusCode, message }: HubApiError, model: HubModel, { hubUrl
     default:
       return {
         problem: `the hub answered with status ${statusCode} (${message})`,
-        remedy: statusCode >= 500 ? "It has a fault: try again later; what is here stays" : "Report it to kakeya",
+        remedy: statusCode >= 500 ? "The hub has a fault: try again later; what is here stays" : "Report it to kakeya",
       };
   }
 }
@@ -60,6 +60,6 @@ function refused({ statusCode, message }: HubApiError, model: HubModel, { hubUrl
 function unanswered(error: unknown, { hubUrl }: Hub): Explanation {
   const why = error instanceof Error ? error.message : String(error);
   const remedy =
-    "Check the network and HF_ENDPOINT, and pull again: it goes on where it stopped; models that are here work offline";
+    "Check the network and HF_ENDPOINT, and pull again: it continues where it stopped; models that are here work offline";
   return { problem: `${hubUrl} could not be reached, or did not answer as it should (${why})`, remedy };
 }

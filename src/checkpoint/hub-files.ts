@@ -1,4 +1,4 @@
-/** What of a model on the hub the runtime reads. */
+/** The files of a model on the hub that the runtime reads. */
 
 import { ModelError } from "./model-error.ts";
 
@@ -6,7 +6,7 @@ import { ModelError } from "./model-error.ts";
 export interface HubFile {
   path: string;
   bytes: number;
-  /** Large files are known by the SHA-256 of their content, small ones by git's SHA-1, which the blob is named by. */
+  /** Large files are known by the SHA-256 of their content, small ones by git's SHA-1, which names the blob. */
   hash: { algorithm: "sha256" | "git"; hex: string };
 }
 
@@ -21,7 +21,7 @@ const described = [
   "chat_template.jinja",
 ];
 
-/** All but the weights. The index only where the weights are in shards, as it is read only then. */
+/** All files but the weights. The index is among them only where the weights are in shards: it is read only then. */
 export function descriptionFiles(files: readonly HubFile[]): HubFile[] {
   const names = has(files, single) ? described : [...described, indexName];
   return files.filter(({ path }) => names.includes(path));

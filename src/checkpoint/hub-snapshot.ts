@@ -21,7 +21,10 @@ export class HubSnapshot {
     writing(folder, () => mkdirSync(join(folder, "blobs"), { recursive: true }));
   }
 
-  /** What is to be downloaded of `files`. What is there was checked when it came, under whatever name. */
+  /**
+   * Those of `files` that are still to be downloaded. Content that is there was checked when it came, whatever its
+   * name.
+   */
   missing(files: readonly HubFile[]): Download[] {
     return files
       .map((file) => ({ file, target: this.#blob(file) }))
@@ -30,7 +33,7 @@ export class HubSnapshot {
   }
 
   /**
-   * Gives the content of a file its name, at once: the model may be in use, and another pull under way. The link is
+   * Gives the content of a file its name, atomically: the model may be in use, and another pull under way. The link is
    * relative, so that the cache can be moved.
    */
   link(file: HubFile): void {

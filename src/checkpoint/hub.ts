@@ -1,4 +1,4 @@
-/** What is asked of the Hugging Face hub, by @huggingface/hub. */
+/** Requests to the Hugging Face hub, made with @huggingface/hub. */
 
 import { downloadFile, listFiles, modelInfo } from "@huggingface/hub";
 import { type Environment, type HubModel, hubModelName, isCommit } from "./hub-cache.ts";
@@ -12,13 +12,13 @@ export interface Hub {
   accessToken?: string;
 }
 
-/** Throws ModelError when the environment says not to ask, or can't be right. */
+/** Throws ModelError when the environment forbids requests, or holds an impossible value. */
 export function hubOf(model: HubModel, env: Environment): Hub {
   const { HF_HUB_OFFLINE: offline, HF_TOKEN: accessToken, HF_ENDPOINT: endpoint } = env;
   if (["1", "true", "yes", "on"].includes(offline?.toLowerCase() ?? "")) {
     throw new ModelError(
       hubModelName(model),
-      `is not asked for: HF_HUB_OFFLINE is ${offline}`,
+      `can't be pulled: HF_HUB_OFFLINE is ${offline}`,
       "Unset it to use the hub",
     );
   }
@@ -68,13 +68,17 @@ export async function bytesFrom(
   offset: number,
 ): Promise<AsyncIterable<Uint8Array>> {
   const blob = await downloadFile({ ...hub, repo: id, path: file.path, revision: commit, xet: false });
-  if (blob === null) throw contradiction(id, `lists ${file.path}, and does not have it`);
+  if (blob === null) throw contradiction(id, `lists ${file.path}, but does not have it`);
   if (blob.size !== file.bytes) {
-    throw contradiction(id, `lists ${file.path} with ${file.bytes} bytes, and has ${blob.size} of it`);
+    throw contradiction(id, `lists ${file.path} with ${file.bytes} bytes, but has ${blob.size}`);
   }
   return blob.slice(offset).stream();
 }
 
 function contradiction(id: string, problem: string): ModelError {
-  return new ModelError(id, `the hub ${problem}`, "Try again; if it stays so, a mirror on the way is out of date");
+  return new ModelError(
+    id,
+    `the hub ${problem}`,
+    "Try again; if that does not help, a mirror on the way is out of date",
+  );
 }

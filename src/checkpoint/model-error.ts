@@ -1,11 +1,13 @@
 import { FileError } from "../files/file-error.ts";
 
-/** A model's files can't be used as they lie there. */
+/** A model's files can't be used as they are. */
 export class ModelError extends FileError {
   override name = "ModelError";
 }
 
-/** A file of the model was written to while it was served, or its engine file built: it is of two models now. */
+/**
+ * A file of the model changed while the model was served, or while its engine file was built: it may mix two models.
+ */
 export class ModelChanged extends ModelError {
   override name = "ModelChanged";
 

@@ -22,9 +22,9 @@ import { shardsOf } from "./safetensors.ts";
 
 export interface PullOptions {
   env: Environment;
-  /** Of what was missing when it began. */
+  /** Counts what was missing when the pull began. */
   onProgress?: (progress: { doneBytes: number; totalBytes: number }) => void;
-  /** Waits before the next attempt; `failures` is how many in a row brought nothing. */
+  /** Waits before the next attempt; `failures` counts those in a row that brought nothing. */
   wait?: (failures: number) => Promise<void>;
 }
 
@@ -36,7 +36,7 @@ export interface PulledModel {
   dir: string;
   files: string[];
   bytes: number;
-  /** What was not there before. */
+  /** Of `bytes`, those that were not there before. */
   downloadedBytes: number;
 }
 
@@ -45,16 +45,20 @@ export interface PulledModel {
  * too. `name` is "org/name" or "org/name@revision". The revision gets its name once all files are there and their
  * hashes are right, so that a pull that fails changes nothing for those who use the model.
  *
- * Of @huggingface/hub it uses the requests and the reading by range. Its own download into the cache can't go on where
- * it stopped, and does not look at hashes. Its xet protocol stays off: the hub serves the same bytes by plain ranges,
- * which go on at any byte.
+ * It makes its requests and reads ranges with @huggingface/hub. That library's own download into the cache can't
+ * continue where it stopped, and checks no hashes. Its xet protocol stays off: the hub serves the same bytes by plain
+ * ranges, which can continue at any byte.
  *
  * Throws ModelError or FileError, which say what to do.
  */
 export async function pull(name: string, options: PullOptions): Promise<PulledModel> {
   const model = parseHubModel(name);
   if (model === undefined) {
-    throw new ModelError(name, "is no model of the hub", "Give org/name or org/name@revision, like Qwen/Qwen3-0.6B");
+    throw new ModelError(
+      name,
+      "is not a model's name on the hub",
+      "Give org/name or org/name@revision, like Qwen/Qwen3-0.6B",
+    );
   }
   const hub = hubOf(model, options.env);
   try {
@@ -73,7 +77,7 @@ async function pullFrom(hub: Hub, model: HubModel, options: PullOptions): Promis
 
   const described = descriptionFiles(listed);
   const describedBytes = await fetchMissing(described);
-  readConfig(snapshot.dir); // Gigabytes that could not run need not be downloaded.
+  readConfig(snapshot.dir); // A model that can't run is refused before gigabytes are downloaded.
   const weights = weightFiles(hubModelName(model), listed, shardNames(snapshot.dir, described));
   const weightBytes = await fetchMissing(weights);
 
@@ -89,7 +93,7 @@ async function pullFrom(hub: Hub, model: HubModel, options: PullOptions): Promis
   };
 }
 
-/** Fetches what of some files is missing, after a look at the space that it takes; answers with the bytes that came. */
+/** Downloads what is missing of some files, where there is space for it; returns the bytes that came. */
 function fetcher(
   snapshot: HubSnapshot,
   { onProgress, wait = backOff }: PullOptions,
@@ -110,7 +114,7 @@ function fetcher(
   };
 }
 
-/** Of weights in several files. */
+/** The names of the shards, where the weights are in several files. */
 function shardNames(dir: string, described: readonly HubFile[]): string[] {
   if (!described.some(({ path }) => path === indexName)) return [];
   const file = join(dir, indexName);

@@ -2,8 +2,8 @@ import { closeSync, fstatSync, openSync, readFileSync, type Stats, statSync } fr
 import { ModelError } from "./model-error.ts";
 
 /**
- * Opens a file of a model for reading; undefined when there is none. A FIFO would make us wait for ever and /dev/zero
- * never end, so what is no regular file is refused before it is opened.
+ * Opens a file of a model for reading; undefined when there is none. A FIFO would make us wait for ever, and /dev/zero
+ * never ends: so anything but a regular file is refused before it is opened.
  */
 function openRegularFile(path: string): number | undefined {
   try {
@@ -19,7 +19,7 @@ function openRegularFile(path: string): number | undefined {
   }
 }
 
-/** The same of a file that must be there. */
+/** The same for a file that must exist. */
 export function requireRegularFile(path: string): number {
   const fd = openRegularFile(path);
   if (fd !== undefined) return fd;

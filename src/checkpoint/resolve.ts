@@ -22,7 +22,7 @@ export interface ResolvedModel {
 
 /**
  * Finds a model's directory: a directory as it is; a Hugging Face id, with "@revision" or without, in the local hub
- * cache, where nothing is downloaded; and the embedded model when nothing is asked for.
+ * cache, where nothing is downloaded; and the embedded model when no name is given.
  *
  * Throws ModelError, with the places looked at and the command that would fetch the model.
  */
@@ -44,7 +44,7 @@ export function resolveModel(idOrPath: string | undefined, env: Environment): Re
   if (model === undefined) {
     throw new ModelError(
       idOrPath,
-      "is no such directory",
+      "there is no such directory",
       "Give a directory, or a Hugging Face id like Qwen/Qwen3-0.6B",
     );
   }

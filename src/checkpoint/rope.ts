@@ -1,11 +1,11 @@
 import type { JsonFields } from "./json-file.ts";
 
 /**
- * The angles a position turns each pair of a head by, in radians: [headDim / 2].
+ * The angles by which one position rotates each pair of a head, in radians: [headDim / 2].
  *
- * Reads `rope_parameters` (transformers 5) or the older pair `rope_scaling` and `rope_theta`. Scalings that change
- * the frequencies once and for all are applied here ("linear" of arXiv 2306.15595, "llama3"); the others
- * ("yarn", "dynamic", "longrope") are refused by name.
+ * Reads `rope_parameters` (transformers 5) or the older pair `rope_scaling` and `rope_theta`. Scalings that change the
+ * frequencies once and for all are applied here ("linear" of arXiv 2306.15595, "llama3"); the others ("yarn",
+ * "dynamic", "longrope") are refused by name.
  */
 export function readInverseFrequencies(config: JsonFields, headDim: number): Float64Array {
   const rope = config.object("rope_parameters") ?? config.object("rope_scaling");
@@ -31,7 +31,7 @@ export function readInverseFrequencies(config: JsonFields, headDim: number): Flo
     default:
       throw rope.error(
         typeField,
-        `is ${JSON.stringify(type)}, a RoPE scaling kakeya does not know`,
+        `is ${JSON.stringify(type)}, a RoPE scaling that kakeya does not know`,
         'Use a checkpoint with "default", "linear" or "llama3"',
       );
   }
@@ -63,7 +63,7 @@ function refusePartialRotation(fields: JsonFields): void {
   );
 }
 
-/** Parameters kept a kind of layer (`{"full_attention": {...}}`) would be passed over in silence. */
+/** Parameters for each kind of layer (`{"full_attention": {...}}`) would be silently ignored. */
 function refuseUnread(rope: JsonFields): void {
   for (const [field, value] of Object.entries(rope.values)) {
     if (typeof value !== "object" || value === null) continue;

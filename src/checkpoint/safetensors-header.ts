@@ -102,7 +102,7 @@ export function parseHeader(file: string, header: Uint8Array, fileBytes: number)
     const how = covered > dataBytes ? "is truncated" : "is too long";
     throw new ModelError(
       file,
-      `${how}: its header describes ${covered} bytes of data, and ${dataBytes} are there`,
+      `${how}: its header describes ${covered} bytes of data, but there are ${dataBytes}`,
       redownload,
     );
   }
@@ -120,9 +120,9 @@ function parseTensor(
   const { dtype, shape, data_offsets: offsets } = entry;
   const width = typeof dtype === "string" && Object.hasOwn(bytesPerElement, dtype) ? bytesPerElement[dtype] : undefined;
   if (typeof dtype !== "string" || width === undefined) throw wrong(`unknown dtype ${JSON.stringify(dtype)}`);
-  if (!isSizes(shape)) throw wrong(`shape ${JSON.stringify(shape)} is no list of sizes`);
+  if (!isSizes(shape)) throw wrong(`shape ${JSON.stringify(shape)} is not a list of sizes`);
   if (!isSizes(offsets) || offsets.length !== 2)
-    throw wrong(`data_offsets ${JSON.stringify(offsets)} are no pair of offsets`);
+    throw wrong(`data_offsets ${JSON.stringify(offsets)} are not a pair of offsets`);
   const [begin = 0, end = 0] = offsets;
   const elements = shape.reduce((product, size) => product * size, 1);
   if (end - begin !== elements * width) {

@@ -25,8 +25,8 @@ export interface Checkpoint {
   /** Fills `out` with the elements [firstElement, firstElement + out.length) of a tensor, as float32. */
   readFloats(name: string, firstElement: number, out: Float32Array): void;
   /**
-   * A file among those being read that was written to since the checkpoint was opened, or since this was last asked;
-   * undefined when there is none. One that was replaced under its name, or removed, is still read as it was.
+   * One of the files being read that was written to since the checkpoint was opened, or since this was last asked;
+   * undefined when there is none. A file that was removed, or replaced by another of its name, is still read as it was.
    */
   changedFile(): string | undefined;
   /** The tensor, if it has this shape; else ModelError. */
@@ -35,8 +35,8 @@ export interface Checkpoint {
 }
 
 /**
- * Opens model.safetensors, or the shards that model.safetensors.index.json names, and checks all headers.
- * Throws ModelError for files that are missing, truncated or contradict themselves.
+ * Opens model.safetensors, or the shards that model.safetensors.index.json names, and checks all headers. Throws
+ * ModelError for files that are missing, truncated or contradictory.
  */
 export function openCheckpoint(dir: string): Checkpoint {
   const tensors = new Map<string, CheckpointTensor>();
@@ -80,7 +80,7 @@ export function openCheckpoint(dir: string): Checkpoint {
       throw new ModelError(
         tensor.file,
         `tensor ${name} has the shape ${found}, but config.json asks for ${needed}`,
-        "config.json and weights are of different models; download both again",
+        "config.json and the weights belong to different models; download both again",
       );
     },
     close: () => reader.close(),
@@ -106,8 +106,8 @@ function checkpointFiles(dir: string): Map<string, string[]> {
 }
 
 /**
- * The shards that the object in a model.safetensors.index.json names, each with its tensors.
- * Throws ModelError when a shard's name is no name of a file beside it.
+ * The shards that the object in a model.safetensors.index.json names, each with its tensors. Throws ModelError when a
+ * shard's name can't be that of a file beside it.
  */
 export function shardsOf(indexFile: string, index: JsonObject): Map<string, string[]> {
   const weightMap = index.weight_map;
@@ -171,7 +171,7 @@ function isFloat(dtype: string): dtype is TensorDtype {
 
 const pieceBytes = 1 << 20;
 
-/** Reads and converts ranges through one piece of memory; keeps one descriptor a file. */
+/** Reads and converts ranges through one piece of memory; keeps one descriptor for each file. */
 class RangeReader {
   private readonly piece = new Uint8Array(pieceBytes);
   private readonly descriptors = new Map<string, number>();
@@ -188,7 +188,7 @@ class RangeReader {
     }
   }
 
-  /** Of the open files, one that is no longer what `identities` says, which then says what it is now. */
+  /** One of the open files that is no longer what `identities` says; then `identities` is brought up to date. */
   changedFile(identities: Map<string, string>): string | undefined {
     for (const [file, fd] of this.descriptors) {
       const identity = identityOf(fstatSync(fd));

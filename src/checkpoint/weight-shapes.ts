@@ -1,7 +1,7 @@
 import type { ModelConfig } from "./config.ts";
 import type { Checkpoint } from "./safetensors.ts";
 
-/** The table of embeddings, which is the language-model head too where a model ties them. */
+/** The table of embeddings. Where a model ties them, it is the language-model head too. */
 export const embeddingModule = "model.embed_tokens";
 export const embeddingName = `${embeddingModule}.weight`;
 

@@ -2,14 +2,14 @@ import { join } from "node:path";
 import { JsonFields, readJsonFile } from "./json-file.ts";
 
 /**
- * What a model's config.json says of the windows that suit it. A model made for kakeya says so itself:
+ * The windows that suit a model, by its config.json. A model made for kakeya names them:
  *
  *     "kakeya": {"default_window": 64, "least_window": 16, "most_window": 256}
  *
- * Of any other, the most is the context that it was made for (max_position_embeddings).
+ * For any other, the largest is the context that the model was made for (max_position_embeddings).
  */
 export interface WindowAdvice {
-  /** Tokens; what to take when nothing is chosen. */
+  /** Tokens; for when nothing is chosen. */
   default: number;
   /** What the model was trained on, in tokens. */
   least: number;
@@ -19,7 +19,7 @@ export interface WindowAdvice {
 /** Long enough for a conversation to be remembered, short enough for a few sessions of a small model. */
 const usualWindow = 1024;
 
-/** Throws ModelError for a field that is no such number. */
+/** Throws ModelError for a field that is not a positive integer. */
 export function readWindowAdvice(dir: string): WindowAdvice {
   const file = join(dir, "config.json");
   const config = new JsonFields(file, readJsonFile(file) ?? {});
@@ -33,7 +33,7 @@ export function readWindowAdvice(dir: string): WindowAdvice {
   };
 }
 
-/** What to say of a window that the model was not trained on; undefined for one that it was. */
+/** A warning for a window that the model was not trained on; undefined for one that it was. */
 export function windowWarning(dir: string, window: number): string | undefined {
   const { least, most } = readWindowAdvice(dir);
   if (window >= least && window <= most) return undefined;

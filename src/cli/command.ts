@@ -13,7 +13,7 @@ export interface CommandSpec<T extends ArgsDef> {
   args: T;
   /** Shell lines, without `kakeya` in front, each of which runs as it stands. */
   examples: readonly string[];
-  /** Answers with the exit code; nothing means 0. Import what is heavy inside, so that `--help` stays fast. */
+  /** Returns the exit code; nothing means 0. Import what is heavy inside, so that `--help` stays fast. */
   run(context: CommandContext<T>): ExitCode | undefined | Promise<ExitCode | undefined>;
 }
 
@@ -23,7 +23,7 @@ export interface Command {
   readonly examples: readonly string[];
 }
 
-/** Defines a subcommand that refuses options it does not know, values it lacks and arguments too many. */
+/** Defines a subcommand that refuses unknown options, options without their value and surplus arguments. */
 export function command<const T extends ArgsDef>(spec: CommandSpec<T>): Command {
   const { name, description, args, run } = spec;
   const definition = defineCommand({ meta: { name, description }, args, plugins: [strict], run });

@@ -36,7 +36,7 @@ export function say(text: string): void {
 
 /**
  * Waits until everything written has left the process.
- * @throws when stdout could not take it (a full disk). A reader that went away, like `head`, has had what it wanted.
+ * @throws when stdout could not take it (a full disk). A reader that went away, like `head`, has got what it wanted.
  */
 export async function flushed(): Promise<void> {
   const error = await written;

@@ -1,7 +1,7 @@
 import { formatBytes } from "./units.ts";
 
 export interface Progress {
-  /** Room for text: what is longer is cut. Follows the terminal as its window changes; no limit where nothing is shown. */
+  /** Columns for text; longer text is cut. Changes with the terminal's window; no limit where nothing is shown. */
   readonly columns: number;
   /** Shows `text` in place of what was shown before. */
   update(text: string): void;
@@ -41,7 +41,7 @@ export function progress(
   };
 }
 
-/** Shows how far `what` is: bytes done, of how many, and how fast since this call. */
+/** Shows the progress of `what`: bytes done, bytes in all, and the speed since this call. */
 export function showBytes(
   line: Progress,
   what: string,

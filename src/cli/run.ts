@@ -15,7 +15,7 @@ export interface Program {
   commands: Record<string, () => Promise<Command>>;
 }
 
-/** Runs one command line and answers with the exit code, once all output has left. Never throws. */
+/** Runs one command line and returns the exit code once all output has left. Never throws. */
 export async function run(program: Program, argv: readonly string[]): Promise<ExitCode> {
   const code = await dispatch(program, argv).catch((error) => explain(program, argv[0], error));
   return flushed().then(

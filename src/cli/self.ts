@@ -2,7 +2,7 @@
 
 import { spawnSync } from "node:child_process";
 
-/** How it would start another kakeya: the executable, or bun and the entry file when it runs from sources. */
+/** The command that starts another kakeya: the executable, or bun and the entry file when it runs from sources. */
 export function selfCommand(): string[] {
   const isCompiled = /^(\/\$bunfs\/|[A-Z]:[/\\]~BUN[/\\])/.test(Bun.main);
   return isCompiled ? [process.execPath] : [process.execPath, Bun.main];

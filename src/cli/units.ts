@@ -6,7 +6,7 @@ const bytesOf = { "": 1, B: 1, KB: 1e3, MB: 1e6, GB: 1e9, KiB: 2 ** 10, MiB: 2 *
 /**
  * Reads an integer option.
  * @param option the option's name without dashes, for the message
- * @throws {UsageError} for anything else than a decimal integer from `min` to `max`
+ * @throws {UsageError} for anything but a decimal integer from `min` to `max`
  */
 export function integer(option: string, text: string, min = 0, max = Number.MAX_SAFE_INTEGER): number {
   const value = /^[+-]?\d+$/.test(text) ? Number(text) : Number.NaN;

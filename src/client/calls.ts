@@ -1,6 +1,6 @@
 import { Cancelled, typedError } from "./errors.ts";
 
-/** The calls of one client: cancelled together when it closes, each with its own caller's signal before. */
+/** The calls of one client. Each can be cancelled by its caller's signal; all are cancelled when the client closes. */
 export class Calls {
   readonly #open = new Set<AbortController>();
   #closed = false;

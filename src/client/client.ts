@@ -44,9 +44,12 @@ export interface RuntimeInfo {
   residentBytes: number;
   uptimeS: number;
   threads: number;
-  /** The server's steps run a multiple of so many rows: then its kernels give the same bits for any number. */
+  /**
+   * The server's steps run a multiple of this many rows, which makes its kernels give the same bits for any number of
+   * tokens.
+   */
   rowMultiple: number;
-  /** The most guesses that one step runs for one session; 0: none are made. */
+  /** The most guesses that one step runs for one session; 0: none. */
   draftLimit: number;
 }
 

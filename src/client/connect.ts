@@ -24,7 +24,7 @@ export interface ConnectOptions {
 export function connect(address: string, { tls = false }: ConnectOptions): Channel {
   const options: ChannelOptions = {
     "grpc.use_local_subchannel_pool": 1,
-    // An http_proxy in the environment is for the web, and knows no way back to this machine.
+    // An http_proxy in the environment is for the web, and can't reach this machine.
     "grpc.enable_http_proxy": 0,
     "grpc.keepalive_time_ms": 30_000,
     "grpc.keepalive_timeout_ms": 10_000,
@@ -32,8 +32,8 @@ export function connect(address: string, { tls = false }: ConnectOptions): Chann
   if (tls === false) return new Channel(address, ChannelCredentials.createInsecure(), options);
 
   const ip = ipIn(address);
-  // TLS has no server names that are addresses (RFC 6066, section 3), and Bun refuses them. So the handshake says
-  // another name, and the certificate is checked against the address.
+  // A server name in TLS can't be an address (RFC 6066, section 3), and Bun refuses one. So the handshake sends another
+  // name, and the certificate is checked against the address.
   const verify: VerifyOptions =
     ip === undefined ? {} : { checkServerIdentity: (_name, certificate) => checkServerIdentity(ip, certificate) };
   const named = ip === undefined ? options : { ...options, "grpc.ssl_target_name_override": "localhost" };
@@ -41,11 +41,12 @@ export function connect(address: string, { tls = false }: ConnectOptions): Chann
 }
 
 function credentials({ ca, cert, key }: TlsOptions, verify: VerifyOptions): ChannelCredentials {
-  // Only this one notices half a client certificate.
+  // Only this function notices half a client certificate.
   const usual = ChannelCredentials.createSsl(pem(ca), pem(key), pem(cert), verify);
   if (ca === undefined) return usual;
   const files = { ca: Buffer.from(ca), cert: pem(cert) ?? undefined, key: pem(key) ?? undefined };
-  // OpenSSL alone trusts what is in `ca` only at the end of a chain: a server's certificate there would mean nothing.
+  // By default OpenSSL trusts what is in `ca` only at the end of a chain: a server's own certificate there would have
+  // no effect.
   return ChannelCredentials.createFromSecureContext(
     createSecureContext({ ...files, allowPartialTrustChain: true }),
     verify,

@@ -64,18 +64,18 @@ export interface SessionInfo {
   acceptedDrafts: number;
   inv1Violations: number;
   inv2Violations: number;
-  /** Since the last append or generation ended, in seconds. */
+  /** Time since the last append or generation ended, in seconds. */
   idleS: number;
   /** Undefined: the history is empty, or the server does not keep that id any more. */
   lastTokenId: number | undefined;
 }
 
 /**
- * One session on a server. Its calls are served in the order in which they are made.
- * Every method throws a KakeyaError's subclass.
+ * One session on a server. Its calls are served in the order in which they are made. Every method throws a subclass of
+ * KakeyaError.
  */
 export class Session {
-  /** Whoever knows it can use the session: treat it like a password. */
+  /** Whoever knows the id can use the session: treat it like a password. */
   readonly id: string;
   readonly #rpc: RuntimeServiceClient;
   readonly #calls: Calls;
@@ -89,12 +89,15 @@ export class Session {
     this.id = id;
   }
 
-  /** How the last generation ended, if by itself or by cancelling it; undefined before, and after an error. */
+  /**
+   * How the last generation ended, by itself or because it was cancelled; undefined before the first, and after an
+   * error.
+   */
   get lastResult(): GenerateResult | undefined {
     return this.#lastResult;
   }
 
-  /** Appends ids to the history; answers with its new length when they are computed. */
+  /** Appends ids to the history; returns its new length when they are computed. */
   async append(tokenIds: Iterable<number>, { signal }: CallOptions = {}): Promise<number> {
     const request = { sessionId: this.#openId(), tokenIds: uint32s("tokenIds", tokenIds) };
     const { historyLength } = await this.#calls.run(signal, (signal) => this.#rpc.appendTokens(request, { signal }));
@@ -161,7 +164,7 @@ export class Session {
     return new Session(this.#rpc, this.#calls, sessionId);
   }
 
-  /** Ends the session on the server; answers with the history's final length. */
+  /** Ends the session on the server; returns the history's final length. */
   async close({ signal }: CallOptions = {}): Promise<number> {
     const request = { sessionId: this.#openId() };
     const { finalHistoryLength } = await this.#calls.run(signal, (signal) =>

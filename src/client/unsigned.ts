@@ -1,6 +1,6 @@
 import { InvalidArgument } from "./errors.ts";
 
-/** What the wire can carry as uint32. @throws InvalidArgument that names the value that does not fit. */
+/** Returns ids that the wire can carry as uint32. @throws InvalidArgument that names the value that does not fit. */
 export function uint32s(field: string, values: Iterable<number>): number[] {
   const list = Array.from(values);
   const at = list.findIndex((value) => !isUint32(value));

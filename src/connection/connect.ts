@@ -1,4 +1,4 @@
-/** A server that answers: one that runs already, or one that is started for this command and gone when it is. */
+/** A server that answers: one that runs already, or one that is started for this command and stopped with it. */
 
 import { resolveModel } from "../checkpoint/resolve.ts";
 import { windowWarning } from "../checkpoint/window-advice.ts";
@@ -10,7 +10,7 @@ import { OwnServer, type OwnServerOptions } from "./own-server.ts";
 
 export interface Connected extends AsyncDisposable {
   address: string;
-  /** Where it was started here. */
+  /** If it was started here. */
   server: OwnServer | undefined;
   client: Client;
   /** At its first answer. */
@@ -48,7 +48,7 @@ async function firstAnswer(client: Client, address: string, timeoutS: number): P
     return await client.runtimeInfo({ signal });
   } catch (error) {
     if (!signal.aborted) throw error;
-    throw new Error(`${address} took the connection and did not answer within ${timeoutS} s`);
+    throw new Error(`${address} accepted the connection, but did not answer within ${timeoutS} s`);
   }
 }
 
@@ -56,8 +56,8 @@ async function firstAnswer(client: Client, address: string, timeoutS: number): P
 function unreachable(address: string, { tls, token }: ClientOptions, cause: unknown): string {
   if (cause instanceof Unauthenticated) {
     return token === undefined
-      ? `the server at ${address} wants its token: give it with --token-file, --token or KAKEYA_TOKEN`
-      : `the server at ${address} refused the token that it was sent: it has another one`;
+      ? `the server at ${address} asks for its token: give it with --token-file, --token or KAKEYA_TOKEN`
+      : `the server at ${address} refused the token that it was sent: it has a different one`;
   }
   const why = cause instanceof Error ? cause.message : cause;
   const advice = 'start one with "kakeya serve", or leave out --address';

@@ -43,7 +43,7 @@ export const connectionFlags = {
   "token-file": { type: "string", description: "File with that token; - for the standard input", valueHint: "path" },
   "tls-ca": {
     type: "string",
-    description: `Reach --address over TLS: the authority of its certificate, that itself, or "${systemCa}"`,
+    description: `Reach --address over TLS: the authority of its certificate, the certificate itself, or "${systemCa}"`,
     valueHint: `pem|${systemCa}`,
   },
   "tls-cert": {
@@ -62,7 +62,7 @@ export const connectionFlags = {
 
 type Args = { [K in keyof typeof connectionFlags]?: string | boolean | undefined };
 
-/** @throws {UsageError} for flags that need an --address that is not there, or half a client certificate */
+/** @throws {UsageError} for flags that need --address when there is none, and for half a client certificate */
 export function connectionOf(args: Args): Connection {
   const given = (name: keyof Args) => (typeof args[name] === "string" ? args[name] : undefined);
   const address = given("address");
@@ -85,7 +85,7 @@ export function connectionOf(args: Args): Connection {
   };
 }
 
-/** With the files read. @throws Error that names the file that can't be, and its flag */
+/** Reads the files. @throws Error that names the file that can't be read, and its flag */
 export async function clientOptions({ address, token, tls }: Connection): Promise<ClientOptions> {
   if (token.flag === undefined && token.file === "-" && process.stdin.isTTY) {
     say(`the token of ${address}, then Enter:`);

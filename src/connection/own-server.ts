@@ -1,4 +1,4 @@
-/** The server that a command starts for itself: the same executable, on a free port, gone when the command is. */
+/** The server that a command starts for itself: the same executable, on a free port, stopped with the command. */
 
 import { closeSync, fstatSync, openSync, readFileSync } from "node:fs";
 import { exit, UsageError } from "../cli/exit.ts";
@@ -40,12 +40,12 @@ export class OwnServer implements AsyncDisposable {
     return new OwnServer(address, options, child);
   }
 
-  /** After it was killed: at the same address. @throws ServerFailed */
+  /** Starts it again after it was killed, at the same address. @throws ServerFailed */
   async startAgain(): Promise<void> {
     this.child = (await started(this.options, this.address)).child;
   }
 
-  /** Stops it as SIGTERM does, and by force when that takes too long. */
+  /** Stops it with SIGTERM, and by force when that takes too long. */
   async stop(): Promise<void> {
     this.child.kill();
     const force = setTimeout(() => this.child.kill("SIGKILL"), stopGraceS * 1000);
@@ -53,7 +53,7 @@ export class OwnServer implements AsyncDisposable {
     clearTimeout(force);
   }
 
-  /** Ends it as a crash does: nothing in it hears of it. */
+  /** Ends it as a crash would, without any warning to it. */
   async kill(): Promise<void> {
     this.child.kill("SIGKILL");
     await this.child.exited;
@@ -81,7 +81,7 @@ async function started(
   if (address !== undefined) return { address, child };
   const code = await child.exited;
   const said = tail(logPath, logStart);
-  // Its flags were ours: what is wrong with them is wrong with our command line.
+  // Its flags came from our command line: an error in them is an error in ours.
   if (code === exit.usage) throw new UsageError(said.replace(/^kakeya: |\nsee kakeya serve --help$/g, ""));
   throw new ServerFailed(`the server ended with code ${code} before it was ready; its log, ${logPath}:\n${said}`);
 }

@@ -4,7 +4,7 @@ import type { ArgsDef } from "citty";
 import { UsageError } from "../cli/exit.ts";
 import { modelFlags } from "../host/flags.ts";
 
-/** Those that choose the model. */
+/** The flags that choose the model. */
 export const serverFlags = {
   model: modelFlags.model,
   quant: passedOn(modelFlags.quant),
@@ -20,7 +20,7 @@ function passedOn<T extends { description: string; default: string }>({ default:
 }
 
 /**
- * Those of `flags` that were given, as `serve` takes them.
+ * The flags that were given, of those in `flags`, as `serve` takes them.
  * @throws {UsageError} when the server runs already, at `address`
  */
 export function passedOnFlags(

@@ -1,17 +1,17 @@
-/** The one way in which a file gets its name: written beside it, flushed, renamed over it, the folder flushed. */
+/** The one way to write a file: write beside it, flush, rename over it, flush the folder. */
 
 import { closeSync, fchmodSync, fsyncSync, openSync, renameSync, rmSync, statSync, writeSync } from "node:fs";
 import { type FileHandle, open, rename, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 import { partPath } from "./part.ts";
 
-/** Text in pieces: that of a very long run takes gigabytes at once. */
+/** Text in pieces: in one piece, that of a very long run would take gigabytes. */
 export type Content = string | Uint8Array | Iterable<string>;
 
 /**
- * Puts `content` at `path`, whole or not at all: a reader, a crash or a full disk never sees half of it. A file that
- * is there keeps its mode, a new one gets `mode` (0666) less the umask; a link that is there is replaced itself.
- * @throws Error that names `path`; what was there is as it was
+ * Puts `content` at `path`, whole or not at all: a reader, a crash or a full disk never sees half of it. An existing
+ * file keeps its mode, and a new one gets `mode` (0666) less the umask. An existing link is itself replaced.
+ * @throws Error that names `path`; what was there stays as it was
  */
 export function writeFileAtomically(path: string, content: Content, { mode }: { mode?: number } = {}): void {
   const part = partPath(path);
@@ -33,7 +33,7 @@ export function writeFileAtomically(path: string, content: Content, { mode }: { 
 
 /**
  * The same for bytes that come in many steps: `write` gets an empty file of `mode`, and this thread is not blocked.
- * Throws what `write` and the file system say; what was there is as it was.
+ * Throws what `write` and the file system say; what was there stays as it was.
  */
 export async function writeAtomically(
   path: string,
@@ -70,7 +70,7 @@ export function publish(part: string, target: string): void {
   flush(dirname(target));
 }
 
-/** Bytes, or in a folder the names. */
+/** Flushes a file's bytes, or a folder's names. */
 function flush(path: string): void {
   const fd = openSync(path, "r");
   try {

@@ -1,6 +1,6 @@
 /**
- * Facts and a body in one file that tells when a byte is not what was written. Neither writing nor reading it copies the
- * body, blocks the thread, or trusts the disk.
+ * Facts and a body in one file, which shows when a byte is not what was written. Writing and reading it neither copy
+ * the body nor block the thread, and don't trust the disk.
  */
 
 import { type FileHandle, open } from "node:fs/promises";
@@ -24,7 +24,7 @@ export interface CheckedFile {
 }
 
 /**
- * Puts it at `path`, whole or not at all, readable to this user alone.
+ * Puts it at `path`, whole or not at all, readable by this user alone.
  * @returns the file's bytes
  */
 export async function writeCheckedFile(path: string, kind: FileKind, { facts, body }: CheckedFile): Promise<number> {

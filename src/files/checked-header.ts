@@ -3,8 +3,8 @@
  *
  *     8 bytes that name the kind, u32 version, u32 length of the facts, u32 CRC-32 of all of this but itself, facts as JSON
  *
- * Then the body as it is, and a CRC-32 of each `blockBytes` of it. So one flipped bit anywhere is noticed, and a
- * file that is too short or too long is, too. The first 20 bytes stay the same in every version.
+ * Then the body as it is, and a CRC-32 of each `blockBytes` of it. So a single flipped bit anywhere is noticed, and so
+ * is a file that is too short or too long. The first 20 bytes stay the same in every version.
  */
 
 import { crc32 } from "node:zlib";
@@ -18,7 +18,7 @@ export interface FileKind {
   version: number;
 }
 
-/** A later kakeya wrote the file: it may be as good as any. */
+/** A later kakeya wrote the file, which may well be good. */
 export class LaterVersion extends Error {
   override name = "LaterVersion";
 }
@@ -26,7 +26,7 @@ export class LaterVersion extends Error {
 /** Bytes of the body under one CRC. */
 export const blockBytes = 1 << 20;
 export const prefixBytes = 20;
-/** So much is allocated at most before anything is known of the file. */
+/** No more than this is allocated before anything is known of the file. */
 export const maxFactsBytes = 64 << 10;
 
 const crcAt = prefixBytes - 4;

@@ -1,4 +1,6 @@
-/** Where a command's output goes: decided and checked before any work, so that hours of it are not lost at the end. */
+/**
+ * Where a command's output goes: decided and checked before any work, so that hours of work are not lost at the end.
+ */
 
 import {
   accessSync,
@@ -111,18 +113,18 @@ function isSame(input: string, { dev, ino }: Stats): boolean {
     const other = input === "-" ? fstatSync(0) : statSync(input);
     return other.dev === dev && other.ino === ino;
   } catch {
-    return false; // What can't be read is said when it is read.
+    return false; // What can't be read is reported when it is read.
   }
 }
 
-/** Enough to know a file by. */
+/** Enough to recognize a file. */
 const headBytes = 4096;
 
 function requireReplaceable(path: string, { size }: Stats, { force, isOurs }: DestinationRules): void {
   requireAccess(path);
-  // An empty file has nothing to lose: mktemp makes such.
+  // An empty file has nothing to lose; mktemp makes such files.
   if (force || size === 0 || isOurs(headOf(path))) return;
-  const problem = "is there already, and kakeya has not written it";
+  const problem = "already exists, and kakeya did not write it";
   throw new FileError(path, problem, "Name another file, or replace this one with --force");
 }
 
@@ -148,7 +150,7 @@ function requireAccess(path: string): void {
   }
 }
 
-/** Tries it out: permissions don't say everything, least of all to root. */
+/** Tries to write: permissions don't tell everything, least of all for root. */
 function requireWritableFolder(path: string, end: string): void {
   try {
     mkdirSync(dirname(end), { recursive: true });
@@ -163,6 +165,6 @@ function requireWritableFolder(path: string, end: string): void {
 
 function unwritable(path: string, error: unknown): FileError {
   const message = error instanceof Error ? error.message : String(error);
-  const why = message.replace(/, \w+ '.*$/s, ""); // the system's call, and the name it was tried out with
+  const why = message.replace(/, \w+ '.*$/s, ""); // the system's call, and the name of the trial file
   return new FileError(path, `can't be written (${why})`, "Use a folder that you can write to", { cause: error });
 }

@@ -4,7 +4,7 @@ import { codeOf, FileError } from "./file-error.ts";
 /** The environment variable that names another folder than `dir`, for messages. */
 type FolderSetting = "KAKEYA_CACHE_DIR" | "HF_HUB_CACHE";
 
-/** Throws FileError when the file system of `dir` has less than the `bytes` left for us that `what` takes. */
+/** Throws FileError when the file system of `dir` has less space left for us than the `bytes` that `what` takes. */
 export function requireFreeSpace(
   dir: string,
   bytes: number,

@@ -6,7 +6,7 @@ const MADV_PAGEOUT = 21;
 
 /**
  * Gives back the memory in which the file `path` is mapped, all of it or the parts mapped with `permissions` ("rw-p"),
- * until somebody reads it again. Does nothing where the system knows no such advice.
+ * until somebody reads it again. Does nothing on a system without such advice.
  */
 export function pageOut(path: string, permissions = ""): void {
   if (process.platform !== "linux") return;

@@ -13,8 +13,8 @@ export function newPartFolder(target: string): string {
 }
 
 /**
- * Renames the finished `part` to `target`. Where another process was faster, its folder stays and what `existing`
- * reads in it is returned; where an unusable folder is in the way (`existing` is undefined), it is replaced.
+ * Renames the finished `part` to `target`. Where another process was faster, its folder stays, and what `existing`
+ * reads in it is returned. A folder that can't be used (`existing` gives undefined) is replaced.
  */
 export function publishFolder<T>(part: string, target: string, existing: () => T | undefined): T | undefined {
   try {

@@ -12,7 +12,7 @@ import { codeOf } from "./file-error.ts";
 const partName = /\.([0-9a-f]{8})-(\d+)-[0-9a-f]{12}\.part$/;
 
 /**
- * A part of another machine or container, whose processes we can't see, is left over after this long without a
+ * We can't see the processes of another machine or container: their parts count as left over after this long without a
  * write. Flushing a large file to a slow disk takes minutes without one.
  */
 const abandonedAfterMs = 3_600_000;
@@ -30,8 +30,8 @@ export function removeDeadParts(dir: string, nowMs = Date.now()): void {
 }
 
 /**
- * Takes over what a writer of `target` that died has left: its new name, by which nobody else takes it. Undefined when
- * nothing was left.
+ * Takes over what a dead writer of `target` left. Returns its new name, under which nobody else takes it; undefined
+ * when nothing was left.
  */
 export function adoptDeadPart(target: string, nowMs = Date.now()): string | undefined {
   const dir = dirname(target);
@@ -56,7 +56,7 @@ function isDeadPart(dir: string, name: string, nowMs: number): boolean {
 
 let machine: string | undefined;
 
-/** Where process ids mean the same processes: this boot of this machine, and this container on it. */
+/** Names where process ids mean the same processes: this boot of this machine, and this container on it. */
 function thisMachine(): string {
   const parts = [
     hostname(),
@@ -102,6 +102,6 @@ function removeIfPossible(path: string): void {
   try {
     rmSync(path, { recursive: true, force: true });
   } catch {
-    // Not ours to remove, or read-only: it takes space, and nothing else.
+    // Not ours to remove, or read-only: it takes space and does no other harm.
   }
 }

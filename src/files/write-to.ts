@@ -12,16 +12,16 @@ export async function writeTo(decided: Destination, content: Content): Promise<v
     if (kind === "stdout") await writeStdout(content);
     else await writeStream(path, content);
   } catch (cause) {
-    // A reader that went away, like `head`, has had what it wanted.
+    // A reader that went away, like `head`, has got what it wanted.
     if (codeOf(cause) === "EPIPE") return;
     throw new Error(`can't write ${path}: ${cause instanceof Error ? cause.message : cause}`, { cause });
   }
 }
 
-/** `writeTo` for a file, at once. */
+/** `writeTo` for a file, synchronously. */
 export function replaceFile({ path, rules }: Destination, content: Content): void {
   const { kind, target } = destination(path, rules);
-  if (kind !== "file") throw new Error(`can't write ${path}: it is no regular file any more`);
+  if (kind !== "file") throw new Error(`can't write ${path}: it is no longer a regular file`);
   writeFileAtomically(target, content);
 }
 

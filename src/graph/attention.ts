@@ -82,7 +82,7 @@ function foldGroups(layer: Layer, query: string): string {
   return writer.node("Reshape", [rows, writer.int64([0, kvHeads, -1, headDim])], layer.at("q.folded"));
 }
 
-/** How much each row counts for each query: softmax(query keys^T / sqrt(headDim) + mask), parted in ring and block. */
+/** How much each row counts for each query: softmax(query keys^T / sqrt(headDim) + mask), split into ring and block. */
 function weigh(layer: Layer, query: string, keys: Seen): Seen {
   const { config, writer, inputs } = layer.decoder;
   const scores = (seen: string, out: string) =>
@@ -96,7 +96,7 @@ function weigh(layer: Layer, query: string, keys: Seen): Seen {
   return parted;
 }
 
-/** The sum of all values, each as much as it counts: [n, kvHeads, gT, headDim]. */
+/** The weighted sum of all values: [n, kvHeads, gT, headDim]. */
 function mix(layer: Layer, weights: Seen, values: Seen): string {
   const { writer } = layer.decoder;
   const ring = writer.node("MatMul", [weights.ring, values.ring], layer.at("attended.ring"));

@@ -28,7 +28,7 @@ export interface DigestedRange extends FileRange {
 /** Up to this many bytes are checked in full at every start: 10 ms, or 40 without the processor's own SHA-256. */
 const smallBytes = 1 << 24;
 
-/** Of larger ones so many pieces are checked, another choice at each start. */
+/** Of larger ones this many pieces are checked, chosen anew at each start. */
 const sampledPieces = 16;
 
 const smallestPieceBytes = 1 << 20;
@@ -79,14 +79,14 @@ function arePieces(range: DigestedRange, indices: Iterable<number>): boolean {
   }
 }
 
-/** Whether a start looks at a part of it only. */
+/** Whether a start checks only a part of it. */
 export function isSampled({ bytes }: FileRange): boolean {
   return bytes > smallBytes;
 }
 
 /**
- * The same, and others work meanwhile: it reads a little at a time, and rests nine times as long as that took. True
- * when it was stopped.
+ * The same as `isWhole`, while others work: it reads a little at a time, and rests nine times as long as that took.
+ * True when it was stopped.
  */
 export async function staysWhole(range: DigestedRange, stop: AbortSignal): Promise<boolean> {
   const file = await open(range.file, "r").catch(() => undefined);
@@ -113,7 +113,7 @@ export async function staysWhole(range: DigestedRange, stop: AbortSignal): Promi
   }
 }
 
-/** Reads a digest from JSON; undefined when it is none, or not one of so many pieces. */
+/** Reads a digest from JSON; undefined when it is not one, or has too few or too many pieces. */
 export function parseDigest(json: unknown): Digest | undefined {
   if (!isJsonObject(json)) return undefined;
   const { bytes, pieceBytes, sha256 } = json;

@@ -4,7 +4,7 @@ import { partPath } from "../files/part.ts";
 import { readGraphVersion } from "./engine-manifest.ts";
 import { graphVersion } from "./graph.ts";
 
-/** A folder that was made or taken so recently may belong to a process that is about to open its files. */
+/** A folder that was made or used this recently may belong to a process that is about to open its files. */
 const openingMs = 600_000;
 
 /** Notes that a process takes the engine file in `dir`. A cache that can't be written to needs no note. */
@@ -14,8 +14,8 @@ export function noteUse(dir: string): void {
 }
 
 /**
- * Removes the engine files that earlier versions of kakeya built in `enginesDir`. A process of such a version that runs
- * keeps what it has mapped, whatever happens to the names; at its next start it builds its engine file again.
+ * Removes the engine files that earlier versions of kakeya built in `enginesDir`. A running process of such a version
+ * keeps what it has mapped; at its next start it builds its engine file again.
  */
 export function removeEarlierEngineFiles(enginesDir: string, nowMs = Date.now()): void {
   for (const name of readdirSync(enginesDir)) {
@@ -24,14 +24,14 @@ export function removeEarlierEngineFiles(enginesDir: string, nowMs = Date.now())
     if (version === undefined || version >= Number(graphVersion)) continue;
     if (nowMs - (statSync(dir, { throwIfNoEntry: false })?.mtimeMs ?? nowMs) < openingMs) continue;
     quietly(() => {
-      const aside = partPath(dir); // whole or gone for whoever looks for it meanwhile
+      const aside = partPath(dir); // anyone who looks meanwhile finds it whole or gone
       renameSync(dir, aside);
       rmSync(aside, { recursive: true, force: true });
     });
   }
 }
 
-/** Another process may be doing the same, and what is not ours to remove takes space, and nothing else. */
+/** Another process may be doing the same, and what is not ours to remove takes space and does no other harm. */
 function quietly(work: () => void): void {
   try {
     work();

@@ -29,7 +29,7 @@ export interface EngineFileOptions {
   kv?: KvFormat;
   /** Root of kakeya's cache; engine files go to `<cacheDir>/engines/<key>/`. */
   cacheDir: string;
-  /** Threads that convert the weights; absent: as many as pay for a model of this size. */
+  /** Threads that convert the weights; absent: as many as are worth starting for a model of this size. */
   threads?: number;
   onProgress?: (progress: { doneBytes: number; totalBytes: number }) => void;
 }
@@ -39,7 +39,7 @@ export interface EngineFile {
   modelPath: string;
   /** SHA-256 (hex) over the configuration, the quantization and every byte that the engine computes with. */
   fingerprint: string;
-  /** What it reads, to be checked again. */
+  /** What the engine reads, to be checked again. */
   ranges: EngineRanges;
 }
 
@@ -56,10 +56,10 @@ const mostThreads = 4;
 /**
  * The engine file of a checkpoint: taken from the cache, or built there.
  *
- * A folder of the cache is complete (its manifest is written last) and as it was written (all of what is small and a
- * random sample of what is large is read at each start), or is built anew. Building happens in a folder beside it,
- * which is renamed when its bytes are on the disk; two processes that build the same model both end with a whole one.
- * Engine files of earlier versions are removed. Throws FileError, and leaves nothing half-written behind.
+ * A folder in the cache is used when it is complete (its manifest is written last) and unchanged (each start reads all
+ * small files and a random sample of the large ones); otherwise it is built again. Building happens in a folder beside
+ * it, which is renamed when its bytes are on the disk; of two processes that build the same model, each ends with a
+ * whole folder. Engine files of earlier versions are removed. Throws FileError, and leaves nothing half-written.
  */
 export async function ensureEngineFile(options: EngineFileOptions): Promise<EngineFile> {
   const { config, quantization, kv = "f32" } = options;
@@ -84,7 +84,7 @@ export async function ensureEngineFile(options: EngineFileOptions): Promise<Engi
   }
 }
 
-/** The digests of the engine file in `dir`; undefined where there is none or something of it looks damaged. */
+/** The digests of the engine file in `dir`; undefined where there is none, or a part of it looks damaged. */
 function intactDigests(dir: string, checkpoint: Checkpoint): EngineDigests | undefined {
   const digests = readManifest(dir);
   return digests && Object.values(rangesOf(dir, checkpoint, digests)).every((range) => looksIntact(range))

@@ -10,7 +10,7 @@ import type { Quantization } from "./plan.ts";
 export interface EngineDigests {
   graph: Digest;
   weights: Digest;
-  /** The checkpoint's own table, of which rows are read while serving. */
+  /** The checkpoint's own table; rows of it are read while serving. */
   embedding: Digest;
 }
 
@@ -38,7 +38,7 @@ export function readManifest(dir: string): EngineDigests | undefined {
   return graph && weights && embedding ? { graph, weights, embedding } : undefined;
 }
 
-/** Has the next start build the engine file in `dir` anew, since this one was found damaged. */
+/** Makes the next start build the engine file in `dir` again, because this one was found damaged. */
 export function discardManifest(dir: string): void {
   rmSync(join(dir, manifestFileName), { recursive: true, force: true });
 }

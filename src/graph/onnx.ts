@@ -22,7 +22,7 @@ const contribOperators = new Set([
   "SkipSimplifiedLayerNormalization",
 ]);
 
-/** Collects the nodes of an ONNX graph in the order in which they run; every method answers with names of values. */
+/** Collects the nodes of an ONNX graph in the order in which they run; every method returns names of values. */
 export class GraphWriter {
   readonly #nodes: onnx.INodeProto[] = [];
   readonly #initializers: onnx.ITensorProto[] = [];

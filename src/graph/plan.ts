@@ -15,8 +15,8 @@ export interface BlockFormat {
 }
 
 /**
- * The larger a block, the fewer scales are read and the less is added up between them, and the coarser the scales are:
- * results/measurements has both. Beyond 32 a row's bits depend on whether the number of rows is even (see row-rule.ts in the engine).
+ * Larger blocks mean fewer scales to read and fewer partial sums to add, but coarser scales: results/measurements has
+ * both. Beyond 32 a row's bits depend on whether the number of rows is even (see row-rule.ts in the engine).
  */
 export const blockFormats: Readonly<Record<Exclude<Quantization, "f32">, BlockFormat>> = {
   q8: { bits: 8, blockSize: 128 },

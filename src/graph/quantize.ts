@@ -8,8 +8,8 @@ export interface QuantizedRows {
 }
 
 /**
- * How many steps from zero a block's weight of the largest magnitude is put, at first. More steps than there are cut it
- * off, and make the steps of all others smaller.
+ * How many steps from zero the largest weight of a block is placed at first. More steps than there are clip that
+ * weight, and make the steps of all others smaller.
  */
 const triedSteps = { 4: [8, 9], 8: [127, 128] } as const;
 
@@ -56,7 +56,7 @@ interface Matrix {
   levels: Uint8Array;
 }
 
-/** Writes the block's levels and returns its scale; not a finite number when one of its weights is none. */
+/** Writes the block's levels and returns its scale; not a finite number when one of its weights is not. */
 function quantizeBlock(matrix: Matrix, start: number, stop: number, bits: 4 | 8): number {
   const zero = 1 << (bits - 1);
   const extreme = extremeOf(matrix.weightBits, start, stop);

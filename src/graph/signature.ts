@@ -46,7 +46,7 @@ export function tokenInputs<Size extends number | string>(
   return {
     /** The tokens' embeddings. */
     x: float32("x", n, T, hiddenSize),
-    /** The angles of RoPE, a row for each token, and which row is whose. */
+    /** The angles of RoPE, a row for each token, and which row belongs to which token. */
     cos: float32("cos", nT, headDim / 2),
     sin: float32("sin", nT, headDim / 2),
     ropeRows: int64("rope_rows", n, T),
@@ -54,7 +54,7 @@ export function tokenInputs<Size extends number | string>(
     slots: int64("slots", n, kvHeads, T, 3),
     /** 0 where a query sees a row, -Infinity elsewhere; the ring's rows come first, then the current block's. */
     mask: float32("mask", n, 1, gT, rows),
-    /** (ringRows, block): where to part what is summed over all rows. */
+    /** (ringRows, block): where to split what runs over all rows. */
     parts: int64<Size>("parts", 2),
   };
 }

@@ -73,7 +73,7 @@ export function readVectors(checkpoint: Checkpoint, sources: readonly string[]):
   return joined;
 }
 
-/** Reads a whole tensor, some at a time. Throws ModelError when a value is no finite number. */
+/** Reads a whole tensor, some rows at a time. Throws ModelError when a value is no finite number. */
 export function requireFinite(checkpoint: Checkpoint, source: string): void {
   const elements = checkpoint.tensors.get(source)?.elements ?? 0;
   const buffer = new Float32Array(Math.min(chunkElements, elements));
@@ -129,7 +129,7 @@ function refuseNonFinite(values: Float32Array): void {
   if (!(sum < Infinity)) throw new RangeError("a weight is not a finite number");
 }
 
-/** Runs `work` on rows of a tensor; what it finds wrong with them is said with the tensor's name and file. */
+/** Runs `work` on rows of a tensor; its errors get the tensor's name and file. */
 function naming<T>(checkpoint: Checkpoint, source: string, work: () => T): T {
   try {
     return work();

@@ -1,6 +1,6 @@
 import type { Planned } from "./plan.ts";
 
-/** What the tasks of one weight file share. */
+/** What all tasks of one weight file share. */
 export interface WeightJob {
   /** Directory of the checkpoint. */
   modelDir: string;
@@ -16,8 +16,8 @@ export type FromWeightWorker =
   | { kind: "failed"; error: string };
 
 /**
- * Writes the entries in this order on some threads, each taking the next when it is free. When one fails, the others
- * finish what they are at, so that nobody writes any more when the error arrives.
+ * Writes the entries in this order on several threads; each takes the next entry when it is free. When one fails, the
+ * others finish the entry they are writing, so that nothing is written after the error arrives.
  */
 export async function writeInThreads(
   threads: number,

@@ -19,7 +19,9 @@ self.onmessage = ({ data }: MessageEvent<ToWeightWorker>) => {
   }
 };
 
-/** A thread's files are the process's: they are opened and closed for each task, so that none outlives the work. */
+/**
+ * Files that a thread opens belong to the process: they are opened and closed for each task, so that none stays open.
+ */
 function perform({ modelDir, file, entry }: ToWeightWorker): void {
   const checkpoint = openCheckpoint(modelDir);
   try {

@@ -1,14 +1,14 @@
 import { createHash, timingSafeEqual } from "node:crypto";
 
-/** `missing`: no bearer token was given; `refused`: another one than the server's. */
+/** `missing`: no bearer token was given. `refused`: it was not the server's. */
 export type Verdict = "granted" | "missing" | "refused";
 
 /** Judges a request by its `authorization` header, whichever door it came through. */
 export type Access = (authorization: string | undefined) => Verdict;
 
 /**
- * Grants `Bearer <token>` alone, and everything when there is no token to give. Digests are compared, in constant
- * time, so that not even the token's length shows.
+ * Grants only `Bearer <token>`, or everything when the server has no token. The comparison takes constant time, and
+ * compares digests, so that not even the token's length shows.
  */
 export function bearerAccess(token: string | undefined): Access {
   if (token === undefined) return () => "granted";

@@ -1,6 +1,6 @@
 /** The calls in flight, through whichever door they came. */
 export interface Calls {
-  /** Counts a call in, and answers with what counts it out; undefined once the server drains: turn the call away. */
+  /** Counts a call in, and returns what counts it out. Undefined once the server drains: turn the call away. */
   begin(): (() => void) | undefined;
   readonly inFlight: number;
   /** From now on no call begins; resolves when those in flight have ended. */

@@ -14,9 +14,9 @@ export interface ConnectionOptions {
 const lingerS = 2;
 
 /**
- * Bounds the connections of all doors together. At the bound, a new connection takes the place of the oldest stranger,
- * one that has not made a call yet that was let in; so silence and wrong tokens keep nobody out. Where all have, the new
- * one is closed.
+ * Bounds the connections of all doors together. At the bound, a new connection takes the place of the oldest stranger:
+ * a connection on which no call was let in yet. So silence and wrong tokens keep nobody out. Where there is no
+ * stranger, the new connection is closed.
  */
 export class Connections {
   readonly #open = new Set<Socket>();
@@ -34,7 +34,7 @@ export class Connections {
     return this.#open.size;
   }
 
-  /** Connections that were closed for want of room. */
+  /** Connections that were closed because there was no room. */
   get turnedAway(): number {
     return this.#turnedAway;
   }
@@ -49,7 +49,7 @@ export class Connections {
     this.#strangers.delete(socket);
   }
 
-  /** We have closed it: without this, its descriptor is the peer's for as long as the peer doesn't close it, too. */
+  /** We have closed it. Without this, its descriptor stays open until the peer closes its side, too. */
   endSoon(socket: Socket): void {
     const timer = setTimeout(() => socket.destroy(), lingerS * 1000);
     timer.unref();

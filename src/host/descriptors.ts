@@ -5,7 +5,7 @@ const kept = 16;
 
 /**
  * How many connections the process has descriptors for; undefined where the system doesn't tell (only Linux does).
- * Without a free descriptor the runtime can't accept, is not told so, and asks again at once, for ever.
+ * Without a free descriptor the runtime can't accept a connection. It gets no error, and tries again at once, for ever.
  */
 export function descriptorsForConnections(): number | undefined {
   try {

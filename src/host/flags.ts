@@ -15,7 +15,7 @@ import {
   storedSessionTtlS,
 } from "./options.ts";
 
-/** Those that choose the model and what it keeps; `bench` and `smoke` take them for a server of their own. */
+/** The flags that choose the model and what it keeps; `bench` and `smoke` take them for a server of their own. */
 export const modelFlags = {
   model: {
     type: "string",
@@ -70,7 +70,7 @@ export const serveFlags = {
   http: {
     type: "string",
     description:
-      "Where OpenAI's clients and browsers are served, or off; without it 127.0.0.1:8051, if nobody else is there",
+      "Where to serve OpenAI's clients and browsers, or off; without it 127.0.0.1:8051, if that port is free",
     valueHint: "host:port|off",
   },
   "http-origin": {
@@ -80,8 +80,7 @@ export const serveFlags = {
   },
   capacity: {
     type: "string",
-    description:
-      "Sessions in memory; one more takes the place of an idle one (with --state, which is parked), or is refused",
+    description: "Sessions in memory; one more takes the place of an idle session (which --state parks), or is refused",
     valueHint: "sessions",
     default: String(engine.capacity),
   },
@@ -97,29 +96,30 @@ export const serveFlags = {
   },
   sync: {
     type: "enum",
-    description: "What the sessions in --state survive: normal, a server that is killed; full, a power cut, too",
+    description: "What the sessions in --state survive. normal: a killed server; full: a power cut, too",
     options: ["normal", "full"],
     default: "normal",
   },
   "keep-ids": {
     type: "string",
-    description: "Last ids of each session that --state keeps at least; without it all, 4 bytes each",
+    description: "Keep at least this many last ids of each session in --state, 4 bytes each; without it all of them",
     valueHint: "tokens",
   },
   rebuild: {
     type: "boolean",
-    description: "Compute sessions in --state again that another model or other options have computed",
+    description: "Compute the sessions in --state again if another model or other options computed them",
     default: false,
   },
   evict: {
     type: "enum",
-    description: "Which session gives way at capacity: one idle for --evict-after, or always the least recently active",
+    description:
+      "Which session makes room at capacity: one idle for --evict-after, or always the least recently active one",
     options: ["idle", "lru"],
     default: "idle",
   },
   "evict-after": {
     type: "string",
-    description: "Idle time after which a session gives way to a new one",
+    description: "Idle time after which a session may make room for a new one",
     valueHint: "time",
     default: formatDuration(server.evictAfterS),
   },
@@ -136,7 +136,8 @@ export const serveFlags = {
   },
   token: {
     type: "string",
-    description: "That token itself, which other users see in the list of processes: prefer the file or KAKEYA_TOKEN",
+    description:
+      "The token itself; other users can see it in the list of processes, so prefer the file or KAKEYA_TOKEN",
     valueHint: "secret",
   },
   "tls-cert": { type: "string", description: "Certificate chain, to serve TLS", valueHint: "pem" },
@@ -178,13 +179,13 @@ export const serveFlags = {
   "log-format": { type: "enum", description: "Log lines on stderr", options: [...logFormats], default: "text" },
   json: {
     type: "boolean",
-    description: "Say in one line of JSON that the server is ready, for programs",
+    description: "Print one line of JSON when the server is ready, for programs",
     default: false,
   },
   "stop-with-stdin": { type: "boolean", description: "Stop when the standard input ends", default: false },
 } as const satisfies ArgsDef;
 
-/** What the command line says; the token, which may also come from elsewhere, is not part of it. */
+/** What the command line says, without the token, which may also come from elsewhere. */
 export interface ServeOptions {
   engine: EngineOptions;
   server: Omit<Partial<ServerOptions>, "token">;
@@ -238,7 +239,7 @@ function httpOptions({ http, "http-origin": origins }: Partial<Record<"http" | "
 function origin(text: string): string {
   const url = URL.parse(text.trim());
   if (url !== null && /^https?:$/.test(url.protocol) && url.origin === text.trim()) return url.origin;
-  throw new UsageError(`--http-origin: "${text.trim()}" is no origin such as https://chat.example.org`);
+  throw new UsageError(`--http-origin: "${text.trim()}" is not an origin such as https://chat.example.org`);
 }
 
 function evictAfter(text: string): number {
@@ -253,7 +254,7 @@ function stateOptions(args: ParsedArgs<typeof serveFlags>): StateOptions | undef
     return { dir, sync, rebuild, ...(keepIds === undefined ? {} : { keepIds: integer("keep-ids", keepIds) }) };
   }
   const needs = [sync !== "normal" && "sync", keepIds !== undefined && "keep-ids", rebuild && "rebuild"].find(Boolean);
-  if (needs) throw new UsageError(`--${needs} is about the folder of --state: name one`);
+  if (needs) throw new UsageError(`--${needs} is about the folder of --state: add --state DIR`);
   return undefined;
 }
 

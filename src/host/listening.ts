@@ -7,7 +7,7 @@ import { removeStaleSocket, requireSocketPath } from "./unix-socket.ts";
 /** Where to listen, and with which certificates. */
 export interface Listening {
   bind: Bind;
-  /** Of the HTTP door; undefined: none. */
+  /** For the HTTP door; undefined: none. */
   http: TcpBind | undefined;
   tls: TlsSettings | undefined;
 }
@@ -28,8 +28,8 @@ function requireTokenBeyondThisMachine(flag: string, bind: Bind, { token }: Serv
 }
 
 /**
- * Binds with `bindTo`, which is given the address as gRPC writes it and answers with the port, and answers with the
- * address as clients dial it. @throws Error with the reason when it can't.
+ * Binds with `bindTo`, which gets the address as gRPC writes it and returns the port. Returns the address as clients
+ * dial it. @throws Error with the reason when it can't.
  */
 export async function listen(bind: Bind, bindTo: (address: string) => Promise<number>): Promise<string> {
   const address = addressOf(bind);
@@ -40,13 +40,13 @@ export async function listen(bind: Bind, bindTo: (address: string) => Promise<nu
   if (bind.kind === "tcp") return addressOf({ ...bind, port: await bound() });
 
   await removeStaleSocket(bind.path);
-  // No other user may connect, from the socket's first moment on.
+  // From the socket's first moment on, no other user may connect.
   const umask = process.umask(0o177);
   await bound().finally(() => process.umask(umask));
   return address;
 }
 
-/** Why it can't listen, without gRPC's words around it. */
+/** Why it can't listen, without the words that gRPC adds. */
 export function reasonOf({ message }: Error): string {
   const reason = /errors: \[(.*)\]$/.exec(message)?.[1] ?? message;
   return /EADDRINUSE|in use/.test(reason) ? `${reason}; choose another, or port 0 for any free one` : reason;

@@ -8,7 +8,7 @@ export type LogFormat = (typeof logFormats)[number];
 
 export type LogFields = Record<string, string | number | boolean | undefined>;
 
-/** One line a message; fields in snake_case, units in their names. */
+/** One line for each message; fields in snake_case, with units in their names. */
 export type Log = Record<LogLevel, (message: string, fields?: LogFields) => void>;
 
 export interface LogOptions {

@@ -10,7 +10,7 @@ const prefix = "kakeya_";
 const latencyBucketsS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
 const tokenBuckets = [1, 4, 16, 64, 256, 1024, 4096, 16_384, 65_536, 262_144];
 
-/** In vLLM's words. */
+/** In vLLM's terms. */
 const finishedReason: Record<StopReason, string> = { eos: "stop", "max-tokens": "length", cancelled: "abort" };
 
 const outcomes: SessionOutcome[] = ["closed", "evicted", "violated", "failed", "shutdown"];
@@ -24,7 +24,7 @@ export interface BuildInfo {
   commit: string;
 }
 
-/** What the server counts; after the prefix, the names are those that dashboards for vLLM know. */
+/** What the server counts. Where vLLM has such a metric, it has the same name here but for the prefix. */
 export class Metrics {
   readonly registry = new Registry();
 
@@ -38,10 +38,12 @@ export class Metrics {
   readonly #replayedTokens = this.#counter("replayed_tokens_total", "Tokens computed again to bring sessions back");
   readonly violations = this.#counter("cache_invariant_violations_total", "Corrupt caches found", ["kind"]);
   readonly #promptTokens = this.#counter("prompt_tokens_total", "Tokens appended");
-  readonly drafted = this.#counter("spec_decode_num_draft_tokens_total", "Guesses of the next ids that were run");
-  readonly accepted = this.#counter("spec_decode_num_accepted_tokens_total", "Guesses that turned out right");
+  readonly drafted = this.#counter("spec_decode_num_draft_tokens_total", "Guesses of next ids that were run");
+  readonly accepted = this.#counter("spec_decode_num_accepted_tokens_total", "Guesses that were right");
   readonly #generationTokens = this.#counter("generation_tokens_total", "Tokens generated");
-  readonly #finished = this.#counter("request_success_total", "Generations that ended well", ["finished_reason"]);
+  readonly #finished = this.#counter("request_success_total", "Generations that ended without an error", [
+    "finished_reason",
+  ]);
   readonly #prefillTokens = this.#histogram("generate_prefill_tokens", "Tokens of one append", tokenBuckets);
   readonly #prefillDuration = this.#histogram("generate_prefill_duration_seconds", "Time of one append");
   readonly #firstToken = this.#histogram("time_to_first_token_seconds", "From a Generate's arrival to its first id");
@@ -72,9 +74,13 @@ export class Metrics {
   /** Gauges are read from their owners when they are scraped. */
   watch(store: SessionStore, connections: Connections, callsInFlight: () => number): void {
     this.gauge("connections", "Connections open", () => connections.count);
-    this.#countOf("connections_turned_away_total", "Connections closed for want of room", () => connections.turnedAway);
+    this.#countOf(
+      "connections_turned_away_total",
+      "Connections closed because there was no room",
+      () => connections.turnedAway,
+    );
     this.gauge("session_active", "Sessions open", () => store.activeCount);
-    this.gauge("session_capacity", "Sessions that fit", () => store.capacity);
+    this.gauge("session_capacity", "Sessions that fit into memory", () => store.capacity);
     this.gauge("session_kv_live_bytes", "Live key/value bytes of all sessions", () =>
       sum(store, (session) => session.liveBytes),
     );
@@ -86,7 +92,7 @@ export class Metrics {
     if (store.stateSizes) this.#watchState(store, store.stateSizes);
   }
 
-  /** What is outside of memory; asked for when scraped. */
+  /** What is not in memory; read when it is scraped. */
   #watchState(store: SessionStore, stateSizes: NonNullable<SessionStore["stateSizes"]>): void {
     type Sizes = Awaited<ReturnType<typeof stateSizes>>;
     const sizes = async (of: (sizes: Sizes) => number) => of(await stateSizes());

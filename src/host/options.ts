@@ -9,12 +9,12 @@ export interface ServerOptions {
   http?: HttpOptions;
   /** Origins whose pages may call the HTTP door, besides its own. */
   httpOrigins: readonly string[];
-  /** Clients must send it; a must unless only this machine can reach the server. */
+  /** The token that clients must send. It is required unless only this machine can reach the server. */
   token?: string;
   tls?: TlsFiles;
   /** Idle time after which a session is evicted, in seconds; 0: never. */
   sessionTtlS: number;
-  /** Idle time after which a session gives way to a new one when there is no room, in seconds. */
+  /** Idle time after which a session may make room for a new one, in seconds. */
   evictAfterS: number;
   /** How long calls in flight may go on once the server is told to stop, in seconds. */
   shutdownGraceS: number;
@@ -26,35 +26,35 @@ export interface ServerOptions {
   maxWaitingCalls: number;
   /** Calls at once on one connection. */
   maxStreamsPerConnection: number;
-  /** Connections at once; at the limit, those that never made a call that was let in make room. */
+  /** Connections at once. At the limit, those on which no call was let in make room. */
   maxConnections: number;
-  /** Quiet time after which a connection is asked whether it still lives, in seconds. */
+  /** Quiet time after which a connection is probed, in seconds. */
   keepaliveS: number;
-  /** Time it has to answer, in seconds. */
+  /** Time it has to answer the probe, in seconds. */
   keepaliveTimeoutS: number;
 }
 
 export interface HttpOptions {
   /** host:port (port 0: any free one) or [ipv6]:port. */
   bind: string;
-  /** Nobody asked for it: where its port is taken, the server goes on without. */
+  /** True when nobody asked for it: if its port is taken, the server runs without it. */
   isDefault: boolean;
 }
 
-/** Where `serve` opens the HTTP door when nothing is chosen. */
+/** Where `serve` opens the HTTP door by default. */
 export const defaultHttpBind = "127.0.0.1:8051";
 
 /** Where sessions outlive the server. */
 export interface StateOptions {
   dir: string;
   sync: "normal" | "full";
-  /** Compute sessions again that another engine has computed. */
+  /** Compute sessions again if another engine computed them. */
   rebuild: boolean;
-  /** Last ids that each session keeps at least; absent: all. */
+  /** How many last ids each session keeps at least; absent: all. */
   keepIds?: number;
 }
 
-/** Idle time after which a session goes that takes space on the disk only, in seconds: 30 days. */
+/** Idle time after which a session that takes only disk space is removed, in seconds: 30 days. */
 export const storedSessionTtlS = 30 * 86_400;
 
 /** What is served when nothing is chosen: the embedded model, with the window that suits it. */

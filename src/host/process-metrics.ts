@@ -1,9 +1,9 @@
 import { collectDefaultMetrics, Registry } from "prom-client";
 
 /**
- * Of prom-client's own metrics, those that are true on Bun. Left out: `process_heap_bytes` and
- * `process_virtual_memory_bytes` (gigabytes of addresses that JavaScriptCore reserves and never touches), V8's heap
- * spaces, active handles and requests (always 0), garbage collections (never seen) and Node.js's version.
+ * The metrics of prom-client that are true on Bun. Left out: `process_heap_bytes` and `process_virtual_memory_bytes`
+ * (gigabytes of addresses that JavaScriptCore reserves and never touches), V8's heap spaces, active handles and
+ * requests (always 0), garbage collections (never seen) and Node.js's version.
  */
 const trueOnes = /^(process_(cpu|start_time|resident_memory|open_fds|max_fds)|nodejs_eventloop_lag_)/;
 

@@ -10,8 +10,8 @@ export interface SeldomOptions {
 }
 
 /**
- * Logs what others can make happen as often as they like: the first time at once, then at most one line a minute, whose
- * `unlogged` says how many there were since the line before.
+ * Logs what others can cause as often as they like: the first time at once, then at most one line a minute. Its field
+ * `unlogged` counts those since the line before.
  */
 export function seldom(message: string, { write, now, everyS = 60 }: SeldomOptions): (fields?: LogFields) => void {
   let lastS = Number.NEGATIVE_INFINITY;

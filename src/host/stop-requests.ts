@@ -1,5 +1,5 @@
 export interface StopRequestOptions {
-  /** Also stop when the standard input ends, as it does when the process that started this one is gone. */
+  /** Also stop when the standard input ends, as it does when the process that started this one has ended. */
   withStdin: boolean;
 }
 

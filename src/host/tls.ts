@@ -25,7 +25,7 @@ const tls12Ciphers = ["AES128-GCM-SHA256", "AES256-GCM-SHA384", "CHACHA20-POLY13
   `ECDHE-RSA-${cipher}`,
 ]);
 
-/** @throws Error that names the option whose file can't be read, or is no PEM file */
+/** @throws Error that names the option whose file can't be read, or is not a PEM file */
 export async function readTls({ cert, key, clientCa }: TlsFiles): Promise<TlsSettings> {
   const [certPem, keyPem, caPem] = await Promise.all([
     readPem("--tls-cert", cert),

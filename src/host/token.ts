@@ -13,7 +13,7 @@ export interface TokenSources {
 
 /**
  * The bearer token: the flag's, else the file's, else the environment's; undefined for none.
- * @throws UsageError for an empty one, which would quietly mean none, and for one that no header can carry
+ * @throws UsageError for an empty token, which would silently mean none, and for one that no header can carry
  */
 export async function tokenFrom({ flag, file, environment }: TokenSources): Promise<string | undefined> {
   if (flag !== undefined) return checked("--token", flag);
@@ -37,7 +37,7 @@ async function tokenInFile(path: string): Promise<string> {
   return text.trim();
 }
 
-/** Up to Enter: a terminal has no end that a person knows. */
+/** Up to Enter: few people know how to end a terminal's input. */
 async function firstLine(input: NodeJS.ReadableStream): Promise<string> {
   using lines = createInterface({ input });
   for await (const line of lines) return line;

@@ -1,4 +1,4 @@
-/** The command that a ready line suggests: it reaches this server from another terminal as it stands. */
+/** The command that the ready sentence suggests: typed in another terminal, it reaches this server. */
 
 import { X509Certificate } from "node:crypto";
 import { readFileSync, statSync } from "node:fs";
@@ -6,14 +6,15 @@ import { isIP } from "node:net";
 import { resolve } from "node:path";
 import { addressOf, type Bind, parseBind } from "./bind.ts";
 
-/** What says how to reach a server, as it was given on the command line. */
+/** The flags that say how to reach a server, as they were given. */
 type Given = Partial<
   Record<"model" | "token" | "token-file" | "tls-cert" | "tls-key" | "tls-client-ca", string | undefined>
 >;
 
 /**
- * `bench` with what it needs to reach a server that was started with `args` and listens at `address`. A token is
- * never part of it: one that came from the environment is expected there again, one from the command line is asked for.
+ * `bench` with what it needs to reach a server that was started with `args` and listens at `address`. A token is never
+ * part of it: one that came from the environment has to be there again, and the command asks for one that came from the
+ * command line.
  */
 export function benchWords(args: Given, address: string): string[] {
   const tls = args["tls-cert"];
@@ -44,7 +45,9 @@ function dialable(bind: Bind, certificate: X509Certificate | undefined): string 
   return addressOf({ ...bind, host: host ?? own[0] ?? bind.host });
 }
 
-/** The server's own pair where its clients' authority has signed it; else names for the reader to replace. */
+/**
+ * The server's own certificate and key, if its clients' authority signed them; else names for the reader to replace.
+ */
 function clientCertificate(args: Given, certificate: X509Certificate | undefined): string[] {
   const { "tls-cert": cert, "tls-key": key, "tls-client-ca": ca } = args;
   if (ca === undefined || cert === undefined || key === undefined) return [];
@@ -54,7 +57,9 @@ function clientCertificate(args: Given, certificate: X509Certificate | undefined
   return ["--tls-cert", ownCert, "--tls-key", ownKey];
 }
 
-/** The first of a file; undefined where it can't be read here: a suggestion is no reason to stop serving. */
+/**
+ * The first certificate of a file; undefined where it can't be read here: a suggestion is no reason to stop serving.
+ */
 function certificateIn(path: string): X509Certificate | undefined {
   try {
     return new X509Certificate(readFileSync(path));

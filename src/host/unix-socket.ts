@@ -55,7 +55,7 @@ function isCode(error: unknown, code: string): boolean {
 function ownSocketAt(path: string): BigIntStats | undefined {
   const found = lstatSync(path, { throwIfNoEntry: false, bigint: true });
   if (found === undefined) return undefined;
-  if (!found.isSocket()) throw refused(path, "what is there is no socket");
+  if (!found.isSocket()) throw refused(path, "what is there is not a socket");
   const user = process.geteuid?.();
   if (user !== undefined && found.uid !== BigInt(user)) {
     throw refused(path, `the socket belongs to user ${found.uid}, this is user ${user}`);
@@ -77,5 +77,5 @@ function isAnswered(path: string): Promise<boolean> {
 }
 
 function refused(path: string, why: string): UsageError {
-  return new UsageError(`--bind unix:${path}: ${why}; name a path where nothing is`);
+  return new UsageError(`--bind unix:${path}: ${why}; choose a path where nothing is`);
 }

@@ -3,8 +3,8 @@ export const block = 32;
 
 /**
  * Where a session's tokens lie in its slab. The sinks and the window's full blocks are in the ring: `sink` rows that
- * never leave and `ringTokens` that are written over in turn. The block being filled lies apart, in the current block.
- * So a step reads the ring, which it never writes, and which part of the slab a key is in depends on the query's
+ * never leave and `ringTokens` that are overwritten in turn. The block that is being filled is kept apart, in the
+ * current block. So a step only reads the ring, and the part of the slab that holds a key depends on the query's
  * position alone, however the history was cut into steps.
  */
 export interface Geometry {
@@ -18,7 +18,7 @@ export interface Geometry {
   readonly rows: number;
 }
 
-/** @throws RangeError when sink is negative, window is below 1, or either is no integer. */
+/** @throws RangeError when sink is negative, window is below 1, or one of them is not an integer. */
 export function geometry(sink: number, window: number): Geometry {
   if (!Number.isSafeInteger(sink) || sink < 0)
     throw new RangeError(`sink must be an integer of 0 or more, not ${sink}`);
@@ -30,12 +30,12 @@ export function geometry(sink: number, window: number): Geometry {
   return { sink, window, ringTokens, ringRows, rows: ringRows + block };
 }
 
-/** The first position of p's block. Blocks start anew behind the sinks, and never hold more than `block` tokens. */
+/** The first position of p's block. A new block starts after the sinks, and no block holds more than `block` tokens. */
 export function blockStart(g: Geometry, p: number): number {
   return p < g.sink ? p - (p % block) : p - ((p - g.sink) % block);
 }
 
-/** The position behind p's block. */
+/** The position after p's block. */
 export function blockEnd(g: Geometry, p: number): number {
   const end = blockStart(g, p) + block;
   return p < g.sink ? Math.min(end, g.sink) : end;

@@ -2,9 +2,9 @@ import { blockStart, type Geometry, oldestInWindow, ringRowOf } from "./geometry
 
 /**
  * Writes the additive attention mask of a chunk of `tokens` queries from position p: 0 where a query sees a row,
- * -Infinity elsewhere. `out` is [copies * tokens, ringRows + block]: the chunk's rows, `copies` times over (once a
- * query head of the group); the ring's rows come first, then the current block's. Queries behind position `last` are
- * repetitions of it.
+ * -Infinity elsewhere. `out` is [copies * tokens, ringRows + block]: the chunk's rows, `copies` times over (once for
+ * each query head of the group); the ring's rows come first, then the current block's. Queries after position `last`
+ * repeat it.
  */
 export function writeMask(
   out: Float32Array,

@@ -1,6 +1,6 @@
-/** What occupies one place of a row of places. */
+/** What occupies one place in a row of places. */
 export interface Occupant {
-  /** Which place it is at now; written by `Places` alone. */
+  /** The place where it is now; only `Places` writes it. */
   place: number;
 }
 
@@ -15,7 +15,7 @@ export class Places<T extends Occupant> {
     this.#at = new Array<T | undefined>(capacity).fill(undefined);
   }
 
-  /** Puts what `make` makes for the first free place there. @throws RangeError when none is free. */
+  /** Makes an occupant for the first free place, and puts it there. @throws RangeError when none is free. */
   take(make: (place: number) => T): T {
     const place = this.#at.indexOf(undefined);
     if (place < 0) throw new RangeError(`all ${this.capacity} places are in use; free one or raise --capacity`);
@@ -29,8 +29,8 @@ export class Places<T extends Occupant> {
   }
 
   /**
-   * Brings `batch` side by side, calling `swap` for every two places whose contents must change over.
-   * Answers with the batch in the order of its places.
+   * Brings `batch` side by side, calling `swap` for every two places whose contents must be exchanged. Returns the
+   * batch in the order of its places.
    */
   gather(batch: readonly T[], swap: (a: number, b: number) => void): T[] {
     const places = batch.map(({ place }) => place);

@@ -1,6 +1,6 @@
 /**
- * Rotary position embedding, half-split convention (element i turns with element i + headDim/2), from float64 angles,
- * so that position 10,000,000 is as exact as position 10. Source: RoFormer, arXiv 2104.09864.
+ * Rotary position embedding, half-split convention (element i is rotated with element i + headDim/2), from float64
+ * angles, so that position 10,000,000 is as exact as position 10. Source: RoFormer, arXiv 2104.09864.
  */
 
 /** Writes the cosines and sines of `position` into row `row` of cos and sin, each [.., headDim/2]. */
@@ -19,7 +19,7 @@ export function writeAngles(
   }
 }
 
-/** The cosines and sines, each [headDim/2], that turn a key on by `distance` positions. */
+/** The cosines and sines, each [headDim/2], that rotate a key by `distance` positions. */
 export interface Rotation {
   readonly distance: number;
   readonly cos: Float64Array;
@@ -31,7 +31,7 @@ export function rotationBy(distance: number, inverseFrequencies: Float64Array): 
   return { distance, cos: angles.map(Math.cos), sin: angles.map(Math.sin) };
 }
 
-/** Copies the keys `from` [count, headDim] to `to`, each turned on; by a distance of 0, to the bit as they are. */
+/** Copies the keys `from` [count, headDim] to `to`, each rotated. A distance of 0 changes no bit. */
 export function rotateKeys(to: Float32Array, from: Float32Array, { distance, cos, sin }: Rotation): void {
   if (distance === 0) {
     to.set(from);

@@ -52,8 +52,8 @@ export interface Rows {
 }
 
 /**
- * The first word of a row that holds no token, in the key and in the value: a float of about 4.6e-31, harmless where
- * the mask hides it and nothing that a projection ever gives. It lets the rows of a slab be counted from its memory.
+ * The first word of a row that holds no token, in the key and in the value: a float of about 4.6e-31. It is harmless
+ * where the mask hides it, and no projection ever gives it. It lets the rows of a slab be counted from its memory.
  */
 const emptyWord = 0x0d15ea5e;
 

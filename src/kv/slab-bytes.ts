@@ -9,7 +9,7 @@ export function bytesPerToken({ layers, kvHeads, headDim, numbers }: RowShape): 
   return layers * kvHeads * rowBytes * 2;
 }
 
-/** Bytes of one slab, whatever it holds; the sinks' original keys included. */
+/** Bytes of one slab, full or empty, with the sinks' original keys. */
 export function slabBytes(geometry: Geometry, shape: RowShape): number {
   const sinkKeys = geometry.sink * shape.layers * shape.kvHeads * shape.headDim * floatBytes;
   return geometry.rows * bytesPerToken(shape) + sinkKeys;

@@ -30,7 +30,7 @@ export class SlabMemory {
     return bytesPerToken(this.shape);
   }
 
-  /** Bytes of one slab, whatever it holds; the sinks' original keys included. */
+  /** Bytes of one slab, full or empty, with the sinks' original keys. */
   get slabBytes(): number {
     return slabBytes(this.geometry, this.shape);
   }

@@ -18,7 +18,7 @@ export interface ChunkRows {
   readonly keys: readonly FreshRows[];
   readonly values: readonly FreshRows[];
   readonly tokens: number;
-  /** Which of the n is the session's, and how many of its tokens, from the first on, belong to the history. */
+  /** Which of the n is the session's, and how many of its first tokens belong to the history. */
   readonly index: number;
   readonly count: number;
 }
@@ -74,7 +74,7 @@ export class Slab {
     const rotation = rotationBy(shift, this.memory.inverseFrequencies);
     const rotated = new Float32Array(this.#geometry.sink * this.memory.shape.headDim);
     for (const [layer, { key }] of this.memory.layers.entries()) {
-      // Writing a row anew covers the mark of an erased one, and with it the evidence that a row was damaged.
+      // Writing a row again would cover the mark of an erased one, and with it the evidence that a row was damaged.
       const erased = key.emptySinks(this.place);
       for (let head = 0; head < this.memory.shape.kvHeads; head++) {
         rotateKeys(rotated, this.#sinkKeysOf(layer, head), rotation);
@@ -86,8 +86,8 @@ export class Slab {
   }
 
   /**
-   * After a step: writes the first `count` of the chunk's new rows and moves the position on. Rows that leave the window
-   * are erased; a block that became full moves into the ring. Rows are counted by looking at them.
+   * After a step: writes the first `count` of the chunk's new rows and advances the position. Rows that leave the
+   * window are erased; a block that became full moves into the ring. Rows are counted by looking at them.
    */
   commit(rows: ChunkRows): void {
     const g = this.#geometry;
@@ -118,7 +118,7 @@ export class Slab {
     if (full) this.recount();
   }
 
-  /** Counts every layer's live rows anew from memory. */
+  /** Counts every layer's live rows again, from memory. */
   recount(): void {
     for (const [layer, rows] of this.memory.layers.entries()) {
       let count = 0;

@@ -3,7 +3,7 @@
 import { oneLine } from "../cli/plain-text.ts";
 import type { Recomputed } from "./recompute.ts";
 
-/** A sentence for each report whose own figures are not what its turns add up to. */
+/** A sentence for each report whose own figures don't follow from its turns. */
 export function contradictions(runs: readonly Recomputed[]): string[] {
   return runs.flatMap(({ file, differences }) => {
     const [first] = differences ?? [];

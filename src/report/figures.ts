@@ -87,7 +87,7 @@ export const gateFigures: readonly Figure[] = gateNames.map((name) => ({
   text: ({ gates }) => gates[name].verdict,
 }));
 
-/** `1.829 s`, `12.3 ms`: four digits that count. */
+/** `1.829 s`, `12.3 ms`: four significant digits. */
 export function formatSeconds(s: number): string {
   return Math.abs(s) >= 1 ? `${Number(s.toPrecision(4))} s` : `${Number((s * 1000).toPrecision(4))} ms`;
 }
@@ -99,7 +99,7 @@ export function agreement({ differences }: Recomputed): string {
   return `the file's own figures differ in ${differences.length} place${differences.length === 1 ? "" : "s"}`;
 }
 
-/** A run of which only a name is known, or the model of one that says more. */
+/** A run that only has a name; or the model's name where the report says more. */
 function modelOf(report: Report): string {
   return report.schema_version === 2 ? report.world.model_id : (report.config?.tokenizer_id ?? none);
 }

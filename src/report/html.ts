@@ -20,7 +20,10 @@ import { type Overlay, overlaysOf, type Plot, plotsOf } from "./page/plots.ts";
 import type { Recomputed } from "./recompute.ts";
 import { gateNames, pageGenerator } from "./report.ts";
 
-/** Text from a report, as text: neither markup nor characters that change how the rest of the page reads. */
+/**
+ * Text from a report, shown as text: it can bring neither markup nor characters that change how the rest of the page
+ * reads.
+ */
 const escaped = (text: string) => Bun.escapeHTML(oneLine(text));
 
 /** The same runs give the same bytes. Nothing is loaded from elsewhere, and the page's policy forbids it. */
@@ -58,7 +61,7 @@ ${facts(runs)}
 `;
 }
 
-/** The verdicts of several runs side by side, and their curves on top of each other. */
+/** The verdicts of several runs side by side, and their curves over each other. */
 function comparison(runs: readonly Recomputed[], overlays: readonly Overlay[]): string {
   const head = ["run", ...gateNames, "own figures"].map((text) => `<th scope="col">${text}</th>`).join("");
   const rows = runs.map((run, i) => {

@@ -6,7 +6,10 @@ import { percentile, trend } from "./stats.ts";
 
 const fewestTurns = 20;
 const bandPercent = 10;
-/** Below this, what else the machine does passes for drift: a neighbour that starts or stops once moves the whole run. */
+/**
+ * In a shorter run, whatever else the machine does looks like drift: one neighbour that starts or stops moves the whole
+ * run.
+ */
 const shortRunS = 300;
 const shortRunFailsBeyondPercent = 50;
 const endsRatioBelow = 1.5;

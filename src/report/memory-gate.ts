@@ -7,10 +7,10 @@ import { residentMemory } from "./resident-memory.ts";
 export type MemoryWorld = Pick<World, "sink" | "window" | "kv_bytes_per_token">;
 
 /**
- * Passes when both parts do. The counted part is judged on every run: `kv_live_bytes` must equal
- * min(history, S + W) x bytes a token after every turn, and `kv_slab_bytes` must be one number throughout and no
- * smaller. One wrong byte fails; a missing value, or nothing but zeros, is inconclusive, unless a turn is wrong.
- * The other part, resident memory, needs a run of hours; a shorter one is not held against it.
+ * Passes when both parts do. The counted part is judged on every run: `kv_live_bytes` must equal min(history, S + W) x
+ * bytes a token after every turn, and `kv_slab_bytes` must be one number throughout and no smaller. One wrong byte
+ * fails; a missing value, or nothing but zeros, is inconclusive, unless a turn is wrong. The other part, resident
+ * memory, needs a run of hours; a shorter run is not judged by it.
  */
 export function memoryGate(ok: readonly OkTurn[], world: MemoryWorld | null): Gate {
   const counted = countedBytes(ok, world);

@@ -1,4 +1,4 @@
-/** Where reports and pages may be written: over others of their kind, and over nothing else unless forced. */
+/** Where reports and pages may be written: over others of their kind, and over other files only if forced. */
 
 import { UsageError } from "../cli/exit.ts";
 import { type Destination, type DestinationRules, destination } from "../files/destination.ts";
@@ -6,7 +6,7 @@ import { FileError } from "../files/file-error.ts";
 import { pageGenerator, reportKind } from "./report.ts";
 
 export interface OutputRules extends Omit<DestinationRules, "isOurs"> {
-  /** Whether the path is the user's choice: then what is wrong with it is wrong with the command line. */
+  /** Whether the user chose the path: then an error in it is an error of the command line. */
   chosen: boolean;
 }
 
@@ -26,7 +26,7 @@ export function pageDestination(path: string, rules: OutputRules): Destination {
   );
 }
 
-/** For lines of a log, which are added to what is there. @throws UsageError, or FileError where it was not chosen */
+/** For a log, whose lines are added to what is there. @throws UsageError, or FileError where it was not chosen */
 export function logDestination(path: string, rules: OutputRules): Destination {
   return outputDestination(path, rules, () => true);
 }

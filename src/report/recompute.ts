@@ -15,7 +15,7 @@ export interface Recomputed {
   differences: Difference[] | null;
 }
 
-/** One figure the file states otherwise than its turns do. */
+/** One figure that differs between the file and its turns. */
 export interface Difference {
   /** For example "agg.buckets_10min[3].p95_latency_s". */
   field: string;
@@ -47,8 +47,8 @@ export function jsonText(runs: readonly Recomputed[]): string {
 }
 
 /**
- * Walks two JSON values side by side; figures must agree to the last digit. A gate's reason is its numbers in words,
- * which another version may choose otherwise.
+ * Walks two JSON values side by side; figures must agree to the last digit. A gate's reason says its numbers in words,
+ * and another version may choose other words.
  */
 function differ(field: string, inFile: unknown, recomputed: unknown, found: Difference[]): void {
   if (isTree(inFile) && isTree(recomputed)) {

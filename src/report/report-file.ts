@@ -30,7 +30,7 @@ function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
-/** The JSON file of a folder that was written last; null when there is none. */
+/** The JSON file in a folder that was written last; null when there is none. */
 export function latestReport(folder: string): string | null {
   let names: string[];
   try {
@@ -42,10 +42,10 @@ export function latestReport(folder: string): string | null {
   return files.toSorted((a, b) => statSync(b).mtimeMs - statSync(a).mtimeMs)[0] ?? null;
 }
 
-/** Turns that become text at once: those of a very long run take gigabytes as one string. */
+/** How many turns become text at once: as one string, those of a very long run would take gigabytes. */
 const turnsAtOnce = 1000;
 
-/** The report as JSON, what it comes to first and the turns behind it, a line each; in pieces. */
+/** The report as JSON, in pieces: its figures first, then its turns, a line each. */
 export function* reportText({ turns, ...rest }: ReportV2): Generator<string> {
   yield `${JSON.stringify(rest, null, 1).slice(0, -2)},\n "turns": [`;
   for (let from = 0; from < turns.length; from += turnsAtOnce) {

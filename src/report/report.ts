@@ -5,12 +5,12 @@
 
 export const reportKind = "bench_session_long_run";
 
-/** By which a page made from reports is known. */
+/** Marks a page that was made from reports. */
 export const pageGenerator = "kakeya aggregate";
 
 export type Report = ReportV1 | ReportV2;
 
-/** Schema 1: files of earlier runtimes, where only the turns can be counted on. */
+/** Schema 1: files of earlier runtimes, where only the turns can be relied on. */
 export interface ReportV1 extends Partial<Omit<ReportHead, "kind">> {
   schema_version: 1;
   kind: typeof reportKind;
@@ -43,9 +43,9 @@ export interface ResumePoint {
 }
 
 export interface Restart {
-  /** When it was killed, since the run's start. */
+  /** When it was killed, in seconds since the run's start. */
   t_relative_s: number;
-  /** Until it answered again. */
+  /** Time until it answered again. */
   down_s: number;
 }
 
@@ -197,7 +197,7 @@ export interface AggV1 {
   max_kv_live_bytes: number | null;
   /** (max - min) / max(min, 1) < 0.10; null for fewer than 2 samples. A series of zeros is "bounded": see Gates. */
   kv_bounded: boolean | null;
-  /** median(last 5) - median(first 5) <= 5.0 s; null for fewer than 10 turns. Weak as well. */
+  /** median(last 5) - median(first 5) <= 5.0 s; null for fewer than 10 turns. A weak test as well. */
   prefill_bounded: boolean | null;
   /** median(last 5) - median(first 5) of latency_s; null for fewer than 10 turns. */
   latency_drift_p50_s: number | null;

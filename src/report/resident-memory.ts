@@ -8,17 +8,17 @@ const climbPercentPerHour = 1;
 const warmUpShare = 1 / 4;
 const shortestWarmUpS = 600;
 const shortestJudgedS = 3600;
-/** Resident memory moves in steps and stays: neighbouring turns say nearly the same, so the blocks are long. */
+/** Resident memory moves in steps and then stays: neighbouring turns are nearly equal, so the blocks are long. */
 const blocks = 10;
 
 /**
- * Passes when the 95% interval of the slope of `server_rss_bytes` lies below +1% an hour (shrinking is no leak),
- * fails when all of it lies above, and is inconclusive when it straddles or a turn lacks the value.
+ * Passes when the 95% interval of the slope of `server_rss_bytes` lies below +1% an hour (shrinking is no leak), fails
+ * when all of it lies above, and is inconclusive when it straddles that, or a turn lacks the value.
  *
- * Warm-up is left out: while code is compiled and allocators grow to their working size, memory climbs and should.
- * It is the first quarter of the run, and at least 10 minutes. A slope per hour taken over less than an hour is
- * mostly noise, so a run with less than that after warm-up is not judged: it passes, `rss_judged` is false, and
- * the reason says so. That leaves the counted bytes, exact on any run, to decide.
+ * Warm-up is left out: while code is compiled and allocators grow to their working size, memory climbs and should. It
+ * is the first quarter of the run, and at least 10 minutes. A slope per hour taken over less than an hour is mostly
+ * noise, so a run with less than that after warm-up is not judged: it passes, `rss_judged` is false, and the reason
+ * says so. Then the counted bytes decide, which are exact on any run.
  */
 export function residentMemory(ok: readonly OkTurn[]): Gate {
   const timeS = columnOf(ok, (turn) => turn.t_relative_s);

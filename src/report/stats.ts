@@ -45,13 +45,13 @@ const mostPoints = 120;
 const fewestWholePeriods = 20;
 
 /**
- * The Theil-Sen slope (the median slope over all pairs of points; Sen, JASA 63, 1968) with a 95% interval
- * from a moving-block bootstrap of its residuals (Künsch, Ann. Stat. 17, 1989). A block is `period` neighbouring points (at
- * most a third of all), so that what repeats with that period, or lasts no longer, is in each block alike.
+ * The Theil-Sen slope (the median slope over all pairs of points; Sen, JASA 63, 1968) with a 95% interval from a
+ * moving-block bootstrap of its residuals (Künsch, Ann. Stat. 17, 1989). A block is `period` neighbouring points (at
+ * most a third of all), so that whatever repeats with that period, or is shorter, is equally in every block.
  *
- * A long series is thinned first: runs of neighbouring points become their median, whole periods at a time
- * where that leaves enough points. The slope of the medians estimates the same trend, every point still counts,
- * and the cost stays linear in the series' length.
+ * A long series is thinned first: runs of neighbouring points become their median, whole periods at a time where that
+ * leaves enough points. The slope of the medians estimates the same trend, every point still counts, and the cost stays
+ * linear in the series' length.
  *
  * Null when fewer than three points have different x.
  */
@@ -162,8 +162,8 @@ class Pairs {
 }
 
 /**
- * The k-th smallest number (Hoare's quickselect, pivot in the middle). Reorders `values`: afterwards those
- * before k are no greater than the k-th, and those behind it no smaller.
+ * The k-th smallest number (Hoare's quickselect, pivot in the middle). Reorders `values`: afterwards those before k are
+ * no greater than the k-th, and those after it no smaller.
  */
 export function select(values: Float64Array, k: number): number {
   let left = 0;

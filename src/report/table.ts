@@ -17,7 +17,7 @@ import { gateNames } from "./report.ts";
 const mostDifferences = 20;
 const widestColumn = 60;
 
-/** One run or several; rows about which no run says anything are left out. */
+/** For one run or several; rows about which no run says anything are left out. */
 export function textTable(runs: readonly Recomputed[]): string {
   const several = runs.length > 1;
   const head = several ? [["", ...runs.map((run) => oneLine(run.file))]] : [];
@@ -61,7 +61,7 @@ function line(row: readonly string[], widths: readonly number[]): string {
     .trimEnd();
 }
 
-/** Each gate's verdict and why, and where the file says otherwise. */
+/** Each gate's verdict and its reason, and where the file says something else. */
 function reasons(run: Recomputed, named: boolean): string {
   const lines = gateNames.map((name) => {
     const { verdict, reason } = run.gates[name];

@@ -16,13 +16,13 @@ interface Before {
 }
 
 /**
- * Passes when on every turn `computed_token_total` and the history grew by exactly user + emitted tokens; a new
- * session starts from zero, so one that is given an old history again has computed too much and fails. After a
- * failed turn, whose tokens may have been kept or not, and where the bench was resumed, the counter must grow by what the
+ * Passes when on every turn `computed_token_total` and the history grew by exactly user + emitted tokens; a new session
+ * starts from zero, so a session that is given an old history again has computed too much and fails. After a failed
+ * turn, whose tokens may have been kept or not, and where the bench was resumed, the counter must grow by what the
  * history did.
  *
- * Guesses must add up where they are counted. A step emits one id and the guesses that were right; so a turn's steps are
- * its ids less its right guesses, and no step runs more guesses than `draftLimit`.
+ * Guesses must add up where they are counted. A step emits one id and the guesses that were right; so a turn's steps
+ * are its ids less its right guesses, and no step runs more guesses than `draftLimit`.
  *
  * Inconclusive when a counter is missing, unless another turn is already wrong.
  */
@@ -84,7 +84,7 @@ function draftFault(turn: OkTurn, before: Before, limit = Number.POSITIVE_INFINI
   const totals = draftsOf(turn);
   // What a failed turn generated is not known, and so neither are its steps.
   if (totals === undefined || before.failed) return null;
-  // A session that came back into memory counts anew.
+  // A session that came back into memory counts from zero.
   const anew = totals.drafted < before.drafted && totals.accepted <= before.accepted;
   const drafted = totals.drafted - (anew ? 0 : before.drafted);
   const accepted = totals.accepted - (anew ? 0 : before.accepted);

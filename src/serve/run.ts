@@ -16,7 +16,7 @@ export interface RunOptions {
   /** Port of /metrics on loopback; absent: none. */
   metricsPort?: number;
   version: string;
-  /** That this executable was built from, if it was. */
+  /** The commit that this executable was built from; null when it was not. */
   commit: string | null;
   log: Log;
   /** Called once, when the server answers. */
@@ -32,7 +32,7 @@ export async function runServer(options: RunOptions): Promise<void> {
   logProcessWarnings(log);
   logGrpcMessages(log);
 
-  // Before the model, which may take minutes.
+  // Checked before the model is loaded, which may take minutes.
   await checkListening({ ...defaultServerOptions, ...options.server });
   await using state = options.state && (await openedState(options.state));
   const engine = await Promise.race([openEngine(options.engine), aborted(stop)]);
@@ -62,7 +62,7 @@ export async function runServer(options: RunOptions): Promise<void> {
   }
 }
 
-/** Before the model, too: another server may hold the folder. */
+/** Opened before the model, too: another server may hold the folder. */
 async function openedState({ rebuild, ...options }: StateOptions) {
   const store = await openState(options);
   return { store, rebuild, [Symbol.asyncDispose]: () => store.close() };

@@ -42,15 +42,15 @@ export interface ServerParts {
   engine: Engine;
   /** Of this kakeya. */
   version: string;
-  /** That it was built from, if it was. */
+  /** The commit that it was built from, if any. */
   commit: string | null;
   log: Log;
-  /** Where sessions outlive the server; the caller's to close. Absent: nowhere. */
+  /** Where sessions outlive the server; the caller closes it. Absent: nowhere. */
   state?: { store: StateStore; rebuild: boolean };
 }
 
 /**
- * Serves `engine` until stopped. The engine stays the caller's to close.
+ * Serves `engine` until stopped. The caller closes the engine.
  *
  * @throws Error when it can't listen, a TLS file can't be read, or others could reach it without a token.
  */
@@ -75,7 +75,7 @@ export async function startServer(parts: ServerParts, given: Partial<ServerOptio
   metrics.watch(store, connections, () => calls.inFlight);
   const callMetrics = new CallMetrics(metrics.registry);
   const health = HealthState();
-  // Each Watch listens to it, and the limits of connections and streams bound those.
+  // Each Watch listens to it; the limits of connections and streams bound their number.
   health.setMaxListeners(0);
   health.setStatus("healthy", RuntimeServiceDefinition.fullName);
   const stopping = new AbortController();
@@ -133,7 +133,7 @@ export async function startServer(parts: ServerParts, given: Partial<ServerOptio
   };
 }
 
-/** Where nobody asked for the door, a port that is taken is no reason to stop. */
+/** When nobody asked for the door, a port that is taken is no reason to stop. */
 function openHttp(parts: DoorParts, listening: Listening, options: ServerOptions): HttpDoor | undefined {
   const { http, tls } = listening;
   if (http === undefined) return undefined;
@@ -147,7 +147,7 @@ function openHttp(parts: DoorParts, listening: Listening, options: ServerOptions
   }
 }
 
-/** As many as the process has descriptors for, whatever was asked for. */
+/** No more than the process has descriptors for, whatever was asked for. */
 function mostConnections({ maxConnections }: ServerOptions, log: Log): number {
   const possible = descriptorsForConnections() ?? maxConnections;
   if (possible >= maxConnections) return maxConnections;
@@ -158,7 +158,7 @@ function mostConnections({ maxConnections }: ServerOptions, log: Log): number {
   return possible;
 }
 
-/** A peer that ignores GOAWAY would keep a polite shutdown waiting for ever. */
+/** A peer that ignores GOAWAY would keep a graceful shutdown waiting for ever. */
 async function shutdown(server: Server): Promise<void> {
   await within(farewellS, server.shutdown());
   server.forceShutdown();
@@ -172,7 +172,7 @@ async function sweepIdle(store: SessionStore, log: Log): Promise<void> {
   }
 }
 
-/** Often enough that a session outlives its TTL by a quarter at most, seldom enough to cost nothing. */
+/** A session outlives its TTL by a quarter at most, and looking this seldom costs nothing. */
 function sweepEveryMs(ttlS: number): number {
   return Math.min(Math.max(ttlS / 4, 0.1), 30) * 1000;
 }

@@ -188,7 +188,7 @@ describe("kakeya bench", () => {
     const args = ["bench", "--address", server.address, ...short, "--turns", "1", "--output", "run.json"];
     await using without = start(args, scratch.path);
     expect(await without.exited).toBe(1);
-    expect(await without.stderr).toContain(`the server at ${server.address} wants its token`);
+    expect(await without.stderr).toContain(`the server at ${server.address} asks for its token`);
     await using wrong = start([...args, "--token", "open-says-me"], scratch.path);
     expect(await wrong.exited).toBe(1);
     const said = await wrong.stderr;
@@ -206,7 +206,7 @@ describe("kakeya bench", () => {
     for (const command of ["bench", "smoke"]) {
       await using run = start([command, "--address", address, "--connect-timeout", "0.3"], scratch.path);
       expect(await run.exited).toBe(1);
-      expect(await run.stderr).toContain(`${address} took the connection and did not answer within 0.3 s`);
+      expect(await run.stderr).toContain(`${address} accepted the connection, but did not answer within 0.3 s`);
     }
   });
 
@@ -229,7 +229,7 @@ describe("kakeya bench", () => {
     using scratch = scratchDir();
     await using bench = start(["bench", "--model", "/no/such/model", "--output", "run.json"], scratch.path);
     expect(await bench.exited).toBe(1);
-    expect(await bench.stderr).toContain("/no/such/model: is no such directory");
+    expect(await bench.stderr).toContain("/no/such/model: there is no such directory");
   });
 
   test("takes a wrong flag of its server for a wrong flag of its own", async () => {

@@ -18,12 +18,12 @@ const refusals: Record<string, [(folder: string) => unknown, string[], string]> 
   "a file that is no report": [
     (folder) => writeFileSync(join(folder, "notes.json"), '{"my": "notes"}'),
     ["--output", "notes.json"],
-    "notes.json: is there already, and kakeya has not written it",
+    "notes.json: already exists, and kakeya did not write it",
   ],
   "a checkpoint that is no report": [
     (folder) => writeFileSync(join(folder, "run.json.partial"), "mine"),
     ["--output", "run.json"],
-    "run.json.partial: is there already, and kakeya has not written it",
+    "run.json.partial: already exists, and kakeya did not write it",
   ],
   "a FIFO in the checkpoint's place": [
     (folder) => spawnSync("mkfifo", [join(folder, "run.json.partial")]),

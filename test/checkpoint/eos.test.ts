@@ -69,7 +69,9 @@ describe("Whatever file names it,", () => {
       const { ids, warnings } = read(filesWith(10));
       expect(ids).toEqual([]);
       expect(warnings).toEqual([
-        expect.stringMatching(new RegExp(`/${file}: the end of an answer is token 10, and the model has 10`)),
+        expect.stringMatching(
+          new RegExp(`/${file} names token 10 as the end of an answer, but the model has only 10 tokens`),
+        ),
       ]);
     });
   });

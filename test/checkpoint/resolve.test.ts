@@ -72,7 +72,7 @@ test("A revision is found by its branch, its tag or its commit", () => {
     /^Qwen\/Qwen3-0\.6B@v2: .*looked for refs\/v2 in .*Fetch it first: kakeya pull Qwen\/Qwen3-0\.6B@v2\.$/,
   );
   expect(() => resolveModel(`${id}@${"2".repeat(40)}`, env)).toThrow(/looked for snapshots\/2{40} in/);
-  expect(() => resolveModel(`${id}@../../x`, env)).toThrow("is no such directory");
+  expect(() => resolveModel(`${id}@../../x`, env)).toThrow("there is no such directory");
 });
 
 describe("A model is refused, with what to do, when", () => {
@@ -94,7 +94,7 @@ describe("A model is refused, with what to do, when", () => {
   });
 
   test.each(["./nowhere", "/nowhere/at/all", "a/b/c", "x/..", ""])("%p is no directory and no id", (path) => {
-    expect(() => resolveModel(path, {})).toThrow(/is no such directory\. Give a directory, or a Hugging Face id/);
+    expect(() => resolveModel(path, {})).toThrow(/there is no such directory\. Give a directory, or a Hugging Face id/);
   });
 
   test("it is a file", () => {

@@ -57,12 +57,12 @@ describe("A safetensors file is refused, by name and reason, when", () => {
     [
       "its data are cut off",
       (file) => truncateSync(file, 125),
-      /is truncated: its header describes 28 bytes of data, and \d+ are there/,
+      /is truncated: its header describes 28 bytes of data, but there are \d+/,
     ],
     [
       "bytes follow its data",
       (file) => writeFileSync(file, "more", { flag: "a" }),
-      /is too long: its header describes 28 bytes of data, and 32 are there/,
+      /is too long: its header describes 28 bytes of data, but there are 32/,
     ],
     ["its header is cut off", (file) => truncateSync(file, 60), /says its header takes \d+ bytes, but the file has 60/],
   ];
@@ -111,8 +111,12 @@ describe("A safetensors file is refused, by name and reason, when", () => {
       { dtype: "constructor", shape: [1], data_offsets: [24, 28] },
       /unknown dtype "constructor"/,
     ],
-    ["a shape is negative", { dtype: "F32", shape: [-1], data_offsets: [24, 28] }, /shape \[-1\] is no list of sizes/],
-    ["offsets are missing", { dtype: "F32", shape: [1] }, /data_offsets undefined are no pair/],
+    [
+      "a shape is negative",
+      { dtype: "F32", shape: [-1], data_offsets: [24, 28] },
+      /shape \[-1\] is not a list of sizes/,
+    ],
+    ["offsets are missing", { dtype: "F32", shape: [1] }, /data_offsets undefined are not a pair/],
     ["an entry is no object", 7, /tensor b: is not described by an object/],
   ];
   test.each(lies)("%s", (_, entry, message) => {

@@ -206,11 +206,11 @@ describe("--html is refused with code 2 before anything is read or printed, and 
     expect(readFileSync(join(folder, "in.json"))).toEqual(readFileSync(good));
   });
 
-  test("over a file that is no page of kakeya's, a report included", async () => {
+  test("over a file that is not one of kakeya's pages, a report included", async () => {
     writeFileSync(join(folder, "notes.html"), "<!doctype html><title>my notes</title>");
-    await refused("notes.html", "is there already, and kakeya has not written it", good);
+    await refused("notes.html", "already exists, and kakeya did not write it", good);
     writeFileSync(join(folder, "other-report.json"), readFileSync(good));
-    await refused("other-report.json", "is there already, and kakeya has not written it", good);
+    await refused("other-report.json", "already exists, and kakeya did not write it", good);
     expect((await aggregate(good, "--html", "notes.html", "--force")).code).toBe(0);
     expect((await aggregate(good, "--html", "notes.html")).code).toBe(0);
     expect(readFileSync(join(folder, "notes.html"), "utf8")).toContain("<title>kakeya bench");

@@ -39,13 +39,13 @@ test("a link stays one: the session is exported to its target", async () => {
   expect(isSessionFile(readFileSync(join(scratch.path, "target"), "latin1"))).toBe(true);
 });
 
-test("a file that is no exported session is left alone, with code 2", async () => {
+test("a file that is not an exported session is left alone, with code 2", async () => {
   using scratch = scratchDir();
   await stateIn(scratch.path);
   writeFileSync(join(scratch.path, "notes"), "my notes");
   await using exported = exportTo(scratch.path, "notes");
   expect(await exported.exited).toBe(2);
-  expect(await exported.stderr).toStartWith("kakeya: notes: is there already, and kakeya has not written it");
+  expect(await exported.stderr).toStartWith("kakeya: notes: already exists, and kakeya did not write it");
   expect(readFileSync(join(scratch.path, "notes"), "utf8")).toBe("my notes");
 });
 

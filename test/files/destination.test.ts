@@ -71,7 +71,7 @@ describe("a file", () => {
       expect(fs.readFileSync(path, "utf8")).toBe("ours, new");
     }
     const notes = file(scratch.path, "notes", "my notes");
-    refuses(scratch.path, notes, /is there already, and kakeya has not written it\. .* --force\.$/);
+    refuses(scratch.path, notes, /already exists, and kakeya did not write it\. .* --force\.$/);
     await write(notes, "new", { force: true });
     expect(fs.readFileSync(notes, "utf8")).toBe("new");
   });
@@ -81,7 +81,7 @@ describe("a file", () => {
     const path = join(scratch.path, "out");
     const decided = destination(path, rules);
     fs.writeFileSync(path, "somebody's");
-    expect((await rejection(writeTo(decided, "new"))).message).toContain("kakeya has not written it");
+    expect((await rejection(writeTo(decided, "new"))).message).toContain("kakeya did not write it");
     expect(fs.readFileSync(path, "utf8")).toBe("somebody's");
   });
 
@@ -123,7 +123,7 @@ describe("a link", () => {
     file(scratch.path, "notes", "my notes");
     fs.symlinkSync("notes", join(scratch.path, "link"));
     fs.symlinkSync("loop", join(scratch.path, "loop"));
-    refuses(scratch.path, join(scratch.path, "link"), /kakeya has not written it/);
+    refuses(scratch.path, join(scratch.path, "link"), /kakeya did not write it/);
     refuses(scratch.path, join(scratch.path, "loop"), /leads to itself/);
   });
 });

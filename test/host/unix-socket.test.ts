@@ -54,7 +54,7 @@ describe("what is no stale socket of ours is refused, and stays as it was", () =
     const before = lstatSync(path, { bigint: true });
     const error = await rejection(removeStaleSocket(path));
     expect(error).toBeInstanceOf(UsageError);
-    expect(error.message).toBe(`--bind unix:${path}: what is there is no socket; name a path where nothing is`);
+    expect(error.message).toBe(`--bind unix:${path}: what is there is not a socket; choose a path where nothing is`);
     expect(lstatSync(path, { bigint: true })).toEqual(before);
     if (before.isFile() && before.size > 0n) expect(readFileSync(path, "utf8")).toBe("precious");
   });

@@ -44,7 +44,7 @@ test("a report that can't be written at the end leaves the last checkpoint, and 
   // Something in the report's place that no rename replaces.
   await Bun.$`mkdir ${output} && touch ${output}/occupied`;
   const error: unknown = await running.catch((caught) => caught);
-  expect(String(error)).toContain(`${output}.partial holds what was saved last, since there is no report. `);
+  expect(String(error)).toContain(`there is no report; ${output}.partial holds what was saved last. `);
   expect(String(error)).toContain(`${output}: is a folder`);
   expect((await readReport(`${output}.partial`)).partial).toBe(true);
 });

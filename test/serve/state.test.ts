@@ -134,7 +134,7 @@ test("a second server on the folder is refused before it loads anything", async 
 test("options about the state folder need one", async () => {
   for (const flags of [["--sync", "full"], ["--keep-ids", "10"], ["--rebuild"]]) {
     expect((await rejection(serve(...flags))).message).toContain(
-      `${flags[0]} is about the folder of --state: name one`,
+      `${flags[0]} is about the folder of --state: add --state DIR`,
     );
   }
 });

@@ -19,11 +19,11 @@ export interface Plot {
 export interface Overlay {
   title: string;
   unit: Plot["unit"];
-  /** Each by its run's place, and its own among that run's plots. */
+  /** The place of each one's run, and its place among that run's plots. */
   of: { run: number; plot: number }[];
 }
 
-/** What several runs can be compared by; a plot that only one of them has is left out. */
+/** The plots by which several runs can be compared; one that only a single run has is left out. */
 export function overlaysOf(runs: readonly (readonly Plot[])[]): Overlay[] {
   const all = runs.flatMap((plots, run) => plots.map(({ title, unit }, plot) => ({ title, unit, run, plot })));
   return [...Map.groupBy(all, ({ title }) => title)]
