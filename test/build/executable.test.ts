@@ -67,7 +67,7 @@ function filesOf(dir: string): string[] {
 
 describe("the executable, by itself in an empty folder", () => {
   test("runs a smoke: the main job, on the embedded model", async () => {
-    const { code, out, cwd, tmp } = await run(["smoke", "--duration", "5", "--json"]);
+    const { code, out, cwd, tmp } = await run(["smoke", "--duration", "5", "--kill", "1", "--json"]);
     const { gates } = JSON.parse(out);
     for (const counted of ["memory", "work", "invariants", "errors"]) expect(gates[counted].verdict).toBe("pass");
     // A clock may be noisy here; the code says what the report says.

@@ -1,8 +1,9 @@
 import { expect, test } from "bun:test";
-import { readdirSync } from "node:fs";
+import { readdirSync, rmSync, statfsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { Client, FailedPrecondition, SessionNotFound } from "../../src/client/index.ts";
+import { Client, FailedPrecondition, ResourceExhausted, SessionNotFound } from "../../src/client/index.ts";
 import { openState } from "../../src/state/open.ts";
+import { smallDisk, whyNoSmallDisk } from "../files/small-disk.ts";
 import { rejection } from "../rejection.ts";
 import { scratchDir } from "../scratch.ts";
 import { type Served, serve } from "./serve-process.ts";
@@ -138,6 +139,35 @@ test("options about the state folder need one", async () => {
     );
   }
 });
+
+test.skipIf(whyNoSmallDisk() !== undefined)(
+  "on a full disk calls are refused with words, and all goes on where it was once there is room",
+  async () => {
+    using disk = smallDisk(4 << 20);
+    const ballast = join(disk.path, "ballast");
+    await using server = await serve("--state", join(disk.path, "state"));
+    using client = new Client(server.address);
+    const sessions = [await client.createSession(), await client.createSession()] as const;
+    for (const session of sessions) await session.append(prompt);
+    const seen = await Array.fromAsync(sessions[0].generate({ maxTokens: 10 }));
+
+    const { bavail, bsize } = statfsSync(disk.path);
+    writeFileSync(ballast, new Uint8Array(bavail * bsize));
+    for (const session of sessions) {
+      const error = await rejection(session.append(Array.from({ length: 5000 }, () => 1)));
+      expect(error).toBeInstanceOf(ResourceExhausted);
+      expect(error.message).toContain("the disk is full");
+    }
+    expect(await sessions[0].info()).toMatchObject({ historyTokens: prompt.length + 10, generatedTokens: 10 });
+    expect(await sessions[1].info()).toMatchObject({ historyTokens: prompt.length });
+
+    rmSync(ballast);
+    seen.push(...(await Array.fromAsync(sessions[0].generate({ maxTokens: 10 }))));
+    expect(seen).toEqual(await Array.fromAsync(sessions[1].generate({ maxTokens: 20 })));
+    expect((await client.createSession()).id).not.toBe("");
+    await stopped(server);
+  },
+);
 
 test("the metrics say what is parked, what came back, and how large the state is", async () => {
   using scratch = scratchDir();
