@@ -123,7 +123,8 @@ export class CpuBackend implements Backend<CpuSequence> {
     const { sink, window } = this.geometry;
     const { rowMultiple } = this.decoder;
     const { fingerprint } = this;
+    const kv = this.memory.shape.numbers === "int8" ? "q8" : "f32";
     const runOn = { device: "cpu", instructions: processorInstructions, rowMultiple };
-    return { format: savedFormat, fingerprint, ...runOn, sink, window, block };
+    return { format: savedFormat, fingerprint, kv, ...runOn, sink, window, block };
   }
 }

@@ -56,6 +56,8 @@ export interface EngineFacts {
   format: number;
   /** SHA-256 (hex) over the weights' bytes, the configuration and the quantization. */
   fingerprint: string;
+  /** Part of the fingerprint as well; here so that people see what differs. */
+  kv: KvFormat;
   device: string;
   /** What the device's kernels are chosen by. */
   instructions: string;

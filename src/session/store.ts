@@ -31,7 +31,10 @@ export interface SessionEvents extends ParkingEvents {
 export interface StoreOptions {
   /** Idle time after which a session is evicted, in seconds; 0: never. */
   ttlS: number;
-  /** Idle time after which a session gives way to a new one when there is no room and no parking, in seconds. */
+  /**
+   * Idle time after which a session gives way to a new one when there is no room, in seconds. With parking an idle one
+   * does so at once, and this is the time for one whose reader does not read.
+   */
   evictAfterS: number;
   maxWaitingCalls: number;
   /** Monotonic clock, in seconds. */
@@ -119,8 +122,13 @@ export class SessionStore {
           ...(isRebuildable && { isRebuildable, expected: true }),
         };
         const record = await this.#parking?.begin(start);
-        const sequence = await this.#onPlaces(() => this.engine.create());
-        return this.#opened({ ...start, sequence, ...(record && { record }) });
+        try {
+          const sequence = await this.#onPlaces(() => this.engine.create());
+          return this.#opened({ ...start, sequence, ...(record && { record }) });
+        } catch (error) {
+          await this.#parking?.remove(id).catch(() => {});
+          throw error;
+        }
       },
       isRebuildable || this.#parking !== undefined,
     );
@@ -185,6 +193,8 @@ export class SessionStore {
       if (this.#sessions.has(id) || this.#arriving.has(id)) continue;
       await this.#leave(id, () => this.#parking?.remove(id));
     }
+    // Nothing tells of a reader that does not read.
+    for (const wake of this.#waiting.splice(0)) wake();
   }
 
   /** Ends all sessions, and frees their places; with a place to park them, they are parked. */
@@ -333,10 +343,13 @@ export class SessionStore {
     return this.#hasRoom() || this.#leastRecentlyActive() !== undefined;
   }
 
+  /** Where sessions can be parked, one whose reader has not read for long may leave as well: its ids are kept. */
   #leastRecentlyActive(isCandidate = (_: Session) => true): Session | undefined {
+    const stalledS = this.#parking === undefined ? Number.POSITIVE_INFINITY : this.options.evictAfterS;
     let oldest: Session | undefined;
     for (const session of this.#sessions.values()) {
-      if (session.idle && isCandidate(session) && (oldest === undefined || session.activeAtS < oldest.activeAtS))
+      const mayLeave = session.idle || (!session.computing && this.#idleS(session) > stalledS);
+      if (mayLeave && isCandidate(session) && (oldest === undefined || session.activeAtS < oldest.activeAtS))
         oldest = session;
     }
     return oldest;

@@ -9,6 +9,7 @@ import { SessionStore } from "../../src/session/store.ts";
 import { StateError } from "../../src/state/errors.ts";
 import { SqliteStore } from "../../src/state/sqlite-store.ts";
 import type { StateStore } from "../../src/state/store.ts";
+import { eventually } from "../eventually.ts";
 import { rejection } from "../rejection.ts";
 import { scratchDir } from "../scratch.ts";
 import { testEngine } from "../serve/serving.ts";
@@ -321,6 +322,31 @@ test("sessions that take turns on one place all get on", async () => {
   const gone = AbortSignal.abort(new Error("gone"));
   for (const id of ids) expect((await rejection(store.append(id, prompt(1, 1), gone))).message).toBe("gone");
   for (const id of ids) expect(await store.append(id, prompt(1, 1))).toBe(7);
+});
+
+test("a reader that does not read keeps its place from others for a while only, and gets what was computed", async () => {
+  using scratch = scratchDir();
+  await using opening = await opened(scratch.path, { places: 1 });
+  const { store } = opening;
+  const stalled = await created(store, "stalled");
+  await store.append(stalled, prompt(1, 20));
+  const events = store.generate(stalled, { maxTokens: 100, sampling: greedy });
+  await events.next();
+  let isThere = false;
+  void store.create([], "waiting").then(() => {
+    isThere = true;
+  });
+  // The engine may still be at the steps that it runs ahead.
+  await eventually("a place", async () => {
+    nowMs += 2000;
+    await store.evictIdle();
+    return isThere || undefined;
+  });
+  expect(told).toContain("stalled parked");
+  const read = 1 + (await Array.fromAsync(events)).filter(({ kind }) => kind === "token").length;
+  expect(read).toBeLessThan(10);
+  expect(await store.info(stalled)).toMatchObject({ historyTokens: 20 + read, generatedTokens: read });
+  expect(await store.append(stalled, prompt(1, 1))).toBe(21 + read);
 });
 
 test("a fork has the same history, and goes its own way; also from an earlier position, and when its source is away", async () => {
