@@ -42,30 +42,31 @@ const redownload = "The file is damaged; download it again";
 export function readHeader(file: string): Map<string, HeaderTensor> {
   const fd = requireRegularFile(file);
   try {
-    const fileBytes = fstatSync(fd).size;
-    const start = Buffer.alloc(8);
-    const got = readSync(fd, start, 0, 8, 0);
-    if (got < 8) throw new ModelError(file, `is ${fileBytes} bytes long, too short for a safetensors file`, redownload);
-    refuseLfsPointer(file, start);
-    const headerBytes = start.readBigUInt64LE();
-    if (headerBytes > BigInt(fileBytes - 8)) {
-      throw new ModelError(
-        file,
-        `says its header takes ${headerBytes} bytes, but the file has ${fileBytes}`,
-        redownload,
-      );
-    }
-    if (headerBytes > BigInt(maxHeaderBytes)) {
-      throw new ModelError(file, `has a header of ${headerBytes} bytes, above ${maxHeaderBytes}`, redownload);
-    }
-    const header = Buffer.alloc(Number(headerBytes));
-    if (readSync(fd, header, 0, header.length, 8) !== header.length) {
-      throw new ModelError(file, "ends inside its header", redownload);
-    }
-    return parseHeader(file, header, fileBytes);
+    return readHeaderOf(file, fd);
   } finally {
     closeSync(fd);
   }
+}
+
+/** The same of a file that is open for reading. */
+export function readHeaderOf(file: string, fd: number): Map<string, HeaderTensor> {
+  const fileBytes = fstatSync(fd).size;
+  const start = Buffer.alloc(8);
+  const got = readSync(fd, start, 0, 8, 0);
+  if (got < 8) throw new ModelError(file, `is ${fileBytes} bytes long, too short for a safetensors file`, redownload);
+  refuseLfsPointer(file, start);
+  const headerBytes = start.readBigUInt64LE();
+  if (headerBytes > BigInt(fileBytes - 8)) {
+    throw new ModelError(file, `says its header takes ${headerBytes} bytes, but the file has ${fileBytes}`, redownload);
+  }
+  if (headerBytes > BigInt(maxHeaderBytes)) {
+    throw new ModelError(file, `has a header of ${headerBytes} bytes, above ${maxHeaderBytes}`, redownload);
+  }
+  const header = Buffer.alloc(Number(headerBytes));
+  if (readSync(fd, header, 0, header.length, 8) !== header.length) {
+    throw new ModelError(file, "ends inside its header", redownload);
+  }
+  return parseHeader(file, header, fileBytes);
 }
 
 /**

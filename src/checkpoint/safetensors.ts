@@ -1,10 +1,10 @@
-import { closeSync, existsSync, fstatSync, readSync, type Stats, statSync } from "node:fs";
+import { closeSync, existsSync, fstatSync, readSync, type Stats } from "node:fs";
 import { join } from "node:path";
 import { dtypeBytes, type TensorDtype, toFloat32 } from "./float-conversion.ts";
 import { isJsonObject, type JsonObject, readJsonFile } from "./json-file.ts";
 import { ModelError } from "./model-error.ts";
 import { requireRegularFile } from "./regular-file.ts";
-import { readHeader } from "./safetensors-header.ts";
+import { readHeaderOf } from "./safetensors-header.ts";
 
 export interface CheckpointTensor {
   dtype: TensorDtype;
@@ -43,20 +43,24 @@ export function openCheckpoint(dir: string): Checkpoint {
   /** Tensors in formats that hold no weights (integers, float8), by name. */
   const unread = new Map<string, { file: string; dtype: string }>();
   const files = checkpointFiles(dir);
-  const identities = new Map<string, string>();
-  for (const [file, expected] of files) {
-    identities.set(file, identityOf(statSync(file)));
-    const header = readHeader(file);
-    for (const name of expected) {
-      if (!header.has(name))
-        throw new ModelError(file, `lacks tensor ${name}, which the index says it holds`, "Download both again");
-    }
-    for (const [name, { dtype, shape, offset, elements }] of header) {
-      if (isFloat(dtype)) tensors.set(name, { dtype, shape, file, offset, elements });
-      else unread.set(name, { file, dtype });
-    }
-  }
+  // What is read later is read from the very file whose header was read, even if another takes its name meanwhile.
   const reader = new RangeReader();
+  try {
+    for (const [file, expected] of files) {
+      const header = readHeaderOf(file, reader.open(file));
+      for (const name of expected) {
+        if (!header.has(name))
+          throw new ModelError(file, `lacks tensor ${name}, which the index says it holds`, "Download both again");
+      }
+      for (const [name, { dtype, shape, offset, elements }] of header) {
+        if (isFloat(dtype)) tensors.set(name, { dtype, shape, file, offset, elements });
+        else unread.set(name, { file, dtype });
+      }
+    }
+  } catch (error) {
+    reader.close();
+    throw error;
+  }
 
   return {
     files: [...files.keys()].sort(),
@@ -71,7 +75,7 @@ export function openCheckpoint(dir: string): Checkpoint {
       }
       reader.read(tensor, firstElement, out);
     },
-    changedFile: () => reader.changedFile(identities),
+    changedFile: () => reader.changedFile(),
     require(name, shape) {
       const tensor = tensors.get(name);
       if (tensor === undefined) throw missing(dir, name, tensors, unread);
@@ -171,15 +175,24 @@ function isFloat(dtype: string): dtype is TensorDtype {
 
 const pieceBytes = 1 << 20;
 
-/** Reads and converts ranges through one piece of memory; keeps one descriptor for each file. */
+/** Reads and converts ranges of open files through one piece of memory. */
 class RangeReader {
   private readonly piece = new Uint8Array(pieceBytes);
   private readonly descriptors = new Map<string, number>();
+  private readonly identities = new Map<string, string>();
+
+  open(file: string): number {
+    const fd = requireRegularFile(file);
+    this.descriptors.set(file, fd);
+    this.identities.set(file, identityOf(fstatSync(fd)));
+    return fd;
+  }
 
   read(tensor: CheckpointTensor, firstElement: number, out: Float32Array): void {
     const width = dtypeBytes[tensor.dtype];
     const pieceElements = pieceBytes / width;
-    const fd = this.descriptor(tensor.file);
+    const fd = this.descriptors.get(tensor.file);
+    if (fd === undefined) throw new Error(`${tensor.file} is closed`);
     for (let done = 0; done < out.length; done += pieceElements) {
       const target = out.subarray(done, done + pieceElements);
       const bytes = this.piece.subarray(0, target.length * width);
@@ -188,12 +201,12 @@ class RangeReader {
     }
   }
 
-  /** One of the open files that is no longer what `identities` says; then `identities` is brought up to date. */
-  changedFile(identities: Map<string, string>): string | undefined {
+  /** One of the open files that was written to since it was opened, or since this was last asked. */
+  changedFile(): string | undefined {
     for (const [file, fd] of this.descriptors) {
       const identity = identityOf(fstatSync(fd));
-      if (identity === identities.get(file)) continue;
-      identities.set(file, identity);
+      if (identity === this.identities.get(file)) continue;
+      this.identities.set(file, identity);
       return file;
     }
     return undefined;
@@ -213,17 +226,9 @@ class RangeReader {
       got += n;
     }
   }
-
-  private descriptor(file: string): number {
-    const open = this.descriptors.get(file);
-    if (open !== undefined) return open;
-    const fd = requireRegularFile(file);
-    this.descriptors.set(file, fd);
-    return fd;
-  }
 }
 
-/** Changes whenever the file is written to or another one takes its place. */
-function identityOf({ dev, ino, size, mtimeMs }: Stats): string {
-  return `${dev} ${ino} ${size} ${mtimeMs}`;
+/** Changes whenever the file is written to. */
+function identityOf({ size, mtimeMs }: Stats): string {
+  return `${size} ${mtimeMs}`;
 }

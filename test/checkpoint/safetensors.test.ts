@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { rmSync, writeFileSync } from "node:fs";
+import { renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import fc from "fast-check";
 import { type Checkpoint, openCheckpoint } from "../../src/checkpoint/safetensors.ts";
@@ -139,4 +139,17 @@ describe("A checkpoint is refused, by file, reason and remedy, when", () => {
     expect(() => floats(checkpoint, "w", 0, 600_000)).toThrow(/ended at byte \d+ while it was read/);
     checkpoint.close();
   });
+});
+
+test("a checkpoint is read from the files that were there when it was opened, whatever takes their names", () => {
+  using scratch = scratchDir();
+  const file = join(scratch.path, "model.safetensors");
+  const write = (path: string, value: number) => writeSafetensors(path, { w: float32Tensor([2], [value, value]) });
+  write(file, 1);
+  const checkpoint = openCheckpoint(scratch.path);
+  write(`${file}.new`, 2);
+  renameSync(`${file}.new`, file);
+  expect(floats(checkpoint, "w", 0, 2)).toEqual([1, 1]);
+  expect(checkpoint.changedFile()).toBeUndefined();
+  checkpoint.close();
 });
