@@ -26,7 +26,12 @@ export class Embedding {
 
   /** Writes the embedding of a token to `out` [.., hiddenSize] from element `at` on. */
   read(tokenId: number, out: Float32Array, at: number): void {
-    this.checkpoint.readFloats(embeddingName, tokenId * this.hiddenSize, out.subarray(at, at + this.hiddenSize));
+    try {
+      this.checkpoint.readFloats(embeddingName, tokenId * this.hiddenSize, out.subarray(at, at + this.hiddenSize));
+    } catch (error) {
+      this.requireUnchanged(); // A file that was cut off is a changed one, too.
+      throw error;
+    }
   }
 
   close(): void {

@@ -1,6 +1,6 @@
 /** What happens to an engine when somebody writes to, replaces or cuts off the files that it reads. */
 import { describe, expect, spyOn, test } from "bun:test";
-import { cpSync, readFileSync, renameSync, statSync, utimesSync, writeFileSync } from "node:fs";
+import { cpSync, readFileSync, renameSync, statSync, truncateSync, utimesSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { cacheRoot } from "../../src/cache/folder.ts";
 import { openCheckpoint } from "../../src/checkpoint/safetensors.ts";
@@ -58,6 +58,17 @@ describe("While a checkpoint is served,", () => {
     expect(error.message).toMatch(/model\.safetensors: was changed while it was in use\. .* start again/);
     expect(engine.crashed.reason).toBe(error);
     expect(await rejection(engine.create())).toBe(error);
+    await engine.close();
+  });
+
+  test("cutting it off ends the engine with the same words", async () => {
+    using scratch = scratchDir();
+    const { engine, file } = await serving(scratch);
+    truncateSync(file, 1000);
+    const error = await rejection(idsOf(engine));
+    expect(error).toBeInstanceOf(EngineCrashed);
+    expect(error.message).toMatch(/model\.safetensors: was changed while it was in use\. .* start again/);
+    expect(engine.crashed.reason).toBe(error);
     await engine.close();
   });
 
