@@ -11,6 +11,9 @@ import { codeOf } from "./file-error.ts";
 
 const partName = /\.([0-9a-f]{8})-(\d+)-[0-9a-f]{12}\.part$/;
 
+/** Parts of earlier versions, whose names say less: `<name>.<pid>.part`, `<name>.<pid>-<random>.part`. */
+export const earlierPartName = /\.\d+(-[0-9a-f]{12})?\.part$/;
+
 /**
  * We can't see the processes of another machine or container: their parts count as left over after this long without a
  * write. Flushing a large file to a slow disk takes minutes without one.
@@ -26,6 +29,16 @@ export function partPath(target: string): string {
 export function removeDeadParts(dir: string, nowMs = Date.now()): void {
   for (const name of namesIn(dir)) {
     if (isDeadPart(dir, name, nowMs)) removeIfPossible(join(dir, name));
+  }
+}
+
+/**
+ * Removes from `dir` what has a name like `names` and had no write for an hour. For folders in which only kakeya writes:
+ * another program's files may have such names, too.
+ */
+export function removeAbandoned(dir: string, names: RegExp, nowMs = Date.now()): void {
+  for (const name of namesIn(dir)) {
+    if (names.test(name) && isAbandoned(join(dir, name), nowMs)) removeIfPossible(join(dir, name));
   }
 }
 
@@ -51,8 +64,10 @@ export function adoptDeadPart(target: string, nowMs = Date.now()): string | unde
 function isDeadPart(dir: string, name: string, nowMs: number): boolean {
   const [, machine, pid] = partName.exec(name) ?? [];
   if (machine === undefined) return false;
-  return machine === thisMachine() ? !isAlive(Number(pid)) : nowMs - lastWriteMs(join(dir, name)) > abandonedAfterMs;
+  return machine === thisMachine() ? !isAlive(Number(pid)) : isAbandoned(join(dir, name), nowMs);
 }
+
+const isAbandoned = (part: string, nowMs: number) => nowMs - lastWriteMs(part) > abandonedAfterMs;
 
 let machine: string | undefined;
 

@@ -9,7 +9,7 @@ import { type Checkpoint, openCheckpoint } from "../checkpoint/safetensors.ts";
 import { requireVocabularyFits } from "../checkpoint/vocabulary.ts";
 import { embeddingName, requireTensors } from "../checkpoint/weight-shapes.ts";
 import { describeFileFailure, requireFreeSpace } from "../files/disk-space.ts";
-import { removeDeadParts } from "../files/part.ts";
+import { earlierPartName, removeAbandoned, removeDeadParts } from "../files/part.ts";
 import { newPartFolder, publishFolder } from "../files/part-folder.ts";
 import { type DigestedRange, digestOf, type FileRange, looksIntact } from "./digest.ts";
 import { noteUse, removeEarlierEngineFiles } from "./earlier-engine-files.ts";
@@ -70,6 +70,7 @@ export async function ensureEngineFile(options: EngineFileOptions): Promise<Engi
     const builder = kv === "f32" ? graphVersion : `${graphVersion}, cache ${kv}`;
     const dir = join(enginesDir, engineKey(config, quantization, builder, checkpoint.files));
     removeDeadParts(enginesDir);
+    removeAbandoned(enginesDir, earlierPartName);
     try {
       const digests = intactDigests(dir, checkpoint) ?? (await build(dir, checkpoint, options));
       noteUse(dir);

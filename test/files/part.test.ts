@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { existsSync, mkdirSync, readdirSync, readFileSync, utimesSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
-import { adoptDeadPart, partPath, removeDeadParts } from "../../src/files/part.ts";
+import { basename, join } from "node:path";
+import { adoptDeadPart, earlierPartName, partPath, removeAbandoned, removeDeadParts } from "../../src/files/part.ts";
 import { scratchDir } from "../scratch.ts";
 import { deadPart } from "./dead-part.ts";
 
@@ -38,7 +38,26 @@ test("another machine's goes an hour after its last write, since its processes c
   expect(existsSync(part)).toBe(false);
 });
 
-test.each(["model.part", "a.1-00ff.part", "0123abcd", ".part"])("%s is not ours", (name) => {
+test("in a folder of kakeya's own, what earlier versions left goes an hour after its last write", () => {
+  using scratch = scratchDir();
+  const left = [
+    "kakeya.4711.part",
+    "0123abcd.4711-0123456789ab.part",
+    "model.part",
+    "diary",
+    basename(deadPart("now")),
+  ];
+  for (const name of left) {
+    writeFileSync(join(scratch.path, name), "half");
+    utimesSync(join(scratch.path, name), 50, 50);
+  }
+  removeAbandoned(scratch.path, earlierPartName, (50 + hourS) * 1000);
+  expect(readdirSync(scratch.path)).toHaveLength(5);
+  removeAbandoned(scratch.path, earlierPartName, (51 + hourS) * 1000);
+  expect(readdirSync(scratch.path).sort()).toEqual(left.slice(2).sort());
+});
+
+test.each(["kakeya.4711.part", "model.part", "a.1-00ff.part", "0123abcd", ".part"])("%s is not ours", (name) => {
   using scratch = scratchDir();
   writeFileSync(join(scratch.path, name), "");
   utimesSync(join(scratch.path, name), 0, 0);

@@ -109,6 +109,16 @@ describe("with bun alone", () => {
     expect(fs.readdirSync(join(dir, "dist"))).toEqual(inDist);
   });
 
+  test("what killed builds of earlier versions left goes, too, when an hour has passed", async () => {
+    const left = [join(dir, "dist/kakeya.4711.part"), join(dir, ".1bdf7fedfefffeff-00000000.bun-build")];
+    for (const file of left) fs.writeFileSync(file, "half");
+    expect(await launch(dir, bunOnly, ["--version"])).toMatchObject({ code: 0, out: "9.9.9\n" });
+    expect(left.map((file) => fs.existsSync(file))).toEqual([true, true]);
+    for (const file of left) fs.utimesSync(file, 0, 0);
+    expect(await launch(dir, bunOnly, ["--version"])).toMatchObject({ code: 0, out: "9.9.9\n" });
+    expect(left.map((file) => fs.existsSync(file))).toEqual([false, false]);
+  });
+
   test("it runs named tests and counts them", async () => {
     const { code, out } = await launch(dir, bunOnly, ["test", "test/kv/geometry.test.ts"]);
     expect(out.trimEnd().split("\n").at(-1)).toMatch(/^[1-9]\d* passed, 0 failed$/);
