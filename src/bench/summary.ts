@@ -28,7 +28,10 @@ function controlLine({ config }: ReportV2): string[] {
 
 function figures({ agg, world, restarts }: ReportV2): string[] {
   const rows: [string, string][] = [
-    ["model", `${world.model_id} ${world.quantization}, ${world.sink}+${world.window} tokens cached`],
+    [
+      "model",
+      `${world.model_id} ${world.quantization}, ${world.sink}+${world.window} tokens cached${world.kv_format === "q8" ? " in 8 bits" : ""}`,
+    ],
     ["turns", `${agg.n_turns} in ${formatDuration(agg.duration_s ?? 0)}, ${agg.n_errors} failed`],
     [
       "history",

@@ -17,7 +17,7 @@ export interface Ready {
 export function readySentence({ engine, address, httpUrl }: Ready, tryIt: string): string {
   const parts = [
     `kakeya serves ${engine.modelId} ${engine.quantization} at ${address}`,
-    `${engine.capacity} sessions, each remembers ${remembered(engine)} in ${kvBytes(engine)} KV bytes`,
+    `${engine.capacity} sessions, each remembers ${remembered(engine)} in ${kvBytes(engine)} KV bytes${engine.kv === "q8" ? " (8 bits)" : ""}`,
     ...(httpUrl === undefined ? [] : [`chat and OpenAI's API: ${httpUrl}`]),
     `try: ${tryIt}`,
   ];

@@ -51,4 +51,8 @@ test("people read what is served, where, what a session remembers, and what to t
   expect(sentence).toBe(
     "kakeya serves odd name q8 at 127.0.0.1:1 | 4 sessions, each remembers the first 4 and the last 64 tokens in 208896 KV bytes | try: kakeya bench",
   );
+  const narrow = { ...engine, kv: "q8", kvBytesPerToken: 864 } as const;
+  expect(readySentence({ engine: narrow, address: "127.0.0.1:1" }, "kakeya bench")).toInclude(
+    "in 58752 KV bytes (8 bits) |",
+  );
 });
