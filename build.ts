@@ -72,7 +72,7 @@ const commandPackage: Step = async () => {
 
 const clientPackage: Step = async () => {
   await buildClient(join(root, packages, "kakeya-client"));
-  return `${packages}/kakeya-client/index.js`;
+  return `${packages}/kakeya-client/client/index.js`;
 };
 
 const commands = { build: async () => build };

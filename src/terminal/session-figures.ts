@@ -44,7 +44,7 @@ export function sessionFigures(info: SessionInfo, runtime: RuntimeInfo, figures:
 function computed({ computedTokens, historyTokens }: SessionInfo, { answers, resentTokens }: AnswerFigures): string {
   const own = `${count(computedTokens)} tokens${computedTokens === historyTokens ? ", each of the history once" : ""}`;
   if (answers < 2) return own;
-  return `${own}; with the history sent again each time, ${count(resentTokens)} for the ${answers} answers here`;
+  return `${own}; ${count(resentTokens)} if it were sent again for each of the ${count(answers)} answers`;
 }
 
 function ms(durationS: number): string {

@@ -17,6 +17,9 @@ const platform = `${process.platform}-${process.arch}` as Platform;
 const scratch = fs.mkdtempSync(join(tmpdir(), "kakeya-packages-"));
 const tarballs = join(scratch, "tarballs");
 const node = Bun.which("node");
+const golden: { turns: { question: string; text: string }[] } = JSON.parse(
+  fs.readFileSync(join(root, "test/golden/kakeya-tiny.json"), "utf8"),
+);
 
 beforeAll(async () => {
   const packages = join(scratch, "packages");
@@ -32,9 +35,9 @@ beforeAll(async () => {
 afterAll(() => fs.rmSync(scratch, { recursive: true, force: true }));
 
 /** Runs a command in `cwd` with an empty home and no registry; answers with what it printed. */
-async function succeeds(command: string[], cwd: string): Promise<string> {
+async function succeeds(command: string[], cwd: string, input = ""): Promise<string> {
   const env = { PATH: process.env.PATH ?? "", HOME: join(scratch, "home"), BUN_CONFIG_REGISTRY: "http://127.0.0.1:1/" };
-  const child = Bun.spawn(command, { cwd, env, stdin: "ignore", stdout: "pipe", stderr: "pipe" });
+  const child = Bun.spawn(command, { cwd, env, stdin: Buffer.from(input), stdout: "pipe", stderr: "pipe" });
   const [out, err] = await Promise.all([new Response(child.stdout).text(), new Response(child.stderr).text()]);
   expect({ command, code: await child.exited, err }).toMatchObject({ code: 0 });
   return out;
@@ -52,12 +55,15 @@ async function projectWith(installer: string[], names: string[]): Promise<string
 const installers: [string, string[]][] = [["bun", [process.execPath, "add"]]];
 if (Bun.which("npm") !== null) installers.push(["npm", ["npm", "install", "--offline", "--no-audit", "--no-fund"]]);
 
-/** The program in the README's section for TypeScript, which is JavaScript as well. */
-async function readmeProgram(address: string): Promise<string> {
+/** The programs in the README's section for TypeScript, which are JavaScript as well. */
+async function readmePrograms(address: string): Promise<{ text: string; ids: string }> {
   const readme = await Bun.file(join(root, "README.md")).text();
-  const [, program = ""] = readme.match(/## From TypeScript[\s\S]*?```ts\n([\s\S]*?)```/) ?? [];
-  expect(program).toContain('"127.0.0.1:50051"');
-  return `const ids = [400, 500, 600];\n${program.replace("127.0.0.1:50051", address)}`;
+  const [section = ""] = readme.match(/^## From TypeScript[\s\S]*?(?=^## )/m) ?? [];
+  const [text = "", ids = ""] = [...section.matchAll(/```ts\n([\s\S]*?)```/g)].map(([, program = ""]) => {
+    expect(program).toContain('"127.0.0.1:50051"');
+    return program.replace("127.0.0.1:50051", address);
+  });
+  return { text, ids: `const ids = [400, 500, 600];\n${ids}` };
 }
 
 describe.each(installers)("installed from the tarballs with %s", (_, installer) => {
@@ -90,15 +96,27 @@ describe.each(installers)("installed from the tarballs with %s", (_, installer) 
   });
 
   const runtimes = [process.execPath, ...(node === null ? [] : [node])];
-  test.each(runtimes.map((path) => [basename(path), path]))("the README's program runs on %s", async (_, runtime) => {
-    fs.writeFileSync(join(project, "main.mjs"), await readmeProgram(address));
+  test.each(runtimes.map((path) => [basename(path), path]))("the README's programs run on %s", async (_, runtime) => {
+    const { text, ids } = await readmePrograms(address);
+    const [first, second] = golden.turns;
+    fs.writeFileSync(join(project, "chat.mjs"), text);
+    const said = await succeeds([runtime, "chat.mjs"], project, `${first?.question}\n${second?.question}\n`);
+    expect(said).toBe(`${first?.text}\n${second?.text}\n`);
+    fs.writeFileSync(join(project, "main.mjs"), ids);
     const printed = (await succeeds([runtime, "main.mjs"], project)).split("\n");
     expect(printed.filter((line) => /^\d+$/.test(line)).length).toBeGreaterThan(0);
     expect(printed.join("\n")).toContain("stopReason");
   });
 
   test("TypeScript finds the client's types, in which nothing is missing", async () => {
-    fs.writeFileSync(join(project, "right.mts"), await readmeProgram(address));
+    const inText = `import { type Answer, Chat, TemplateError } from "kakeya-client/chat";
+      export async function ask(question: string): Promise<Answer | undefined> {
+        const chat = await Chat.open(client, { system: "Be brief.", tools: [{ name: "look" }] });
+        for await (const event of chat.send(question, { stops: ["."] })) if (event.type === "tool_call") event.name;
+        return chat.lastAnswer;
+      }
+      export const isRefusal = (error: unknown) => error instanceof TemplateError;\n`;
+    fs.writeFileSync(join(project, "right.mts"), (await readmePrograms(address)).ids + inText);
     fs.writeFileSync(join(project, "wrong.mts"), 'import { Client } from "kakeya-client";\nnew Client(7);\n');
     const check = (file: string) => {
       const flags = ["--noEmit", "--strict", "--skipLibCheck", "false", "--module", "nodenext", "--target", "esnext"];
@@ -109,11 +127,21 @@ describe.each(installers)("installed from the tarballs with %s", (_, installer) 
   });
 });
 
-test("the client takes less than a megabyte", () => {
+test("the client for ids takes less than a megabyte, and loads nothing of the one for text", async () => {
   const dir = join(scratch, "packages/kakeya-client");
-  const files = fs.readdirSync(dir, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
-  const bytes = files.reduce((sum, entry) => sum + fs.statSync(join(entry.parentPath, entry.name)).size, 0);
-  expect(bytes).toBeLessThan(1e6);
+  const loaded = new Set<string>();
+  const load = (file: string) => {
+    if (loaded.has(file)) return;
+    loaded.add(file);
+    const text = fs.readFileSync(file, "utf8");
+    for (const [, imported = ""] of text.matchAll(/from "(\.[^"]+)"/g)) load(join(file, "..", imported));
+  };
+  load(join(dir, "client/index.js"));
+  const texts = [...loaded].map((file) => fs.readFileSync(file, "utf8")).join("");
+  expect(texts.length).toBeGreaterThan(1e5);
+  expect(texts.length).toBeLessThan(1e6);
+  expect(texts).not.toContain("node_modules/@huggingface");
+  expect(fs.readFileSync(join(dir, "chat/index.js"), "utf8")).toContain("node_modules/@huggingface");
 });
 
 test("the package of the executable names what is in it, with the licenses", () => {

@@ -168,7 +168,8 @@ describe("in a terminal", () => {
     terminal.type("/stats\r");
     const stats = await terminal.until(prompt);
     const [, history] = /history +(\d+) tokens/.exec(stats) ?? [];
-    expect(stats).toContain(`computed     ${history} tokens, each of the history once; with the history sent again`);
+    expect(stats).toContain(`computed     ${history} tokens, each of the history once; `);
+    expect(stats).toContain("if it were sent again for each of the 2 answers");
     expect(stats).toContain("of 306 KiB, which do not grow");
     terminal.type("/help\r");
     expect(await terminal.until(prompt)).toContain("/stats");
