@@ -19,6 +19,8 @@ import { type Operation, type Outcome, operations, randomClient } from "./random
 
 export interface LoadOptions {
   durationS: number;
+  /** The load goes on until there were so many calls of each kind, however slow the machine is. */
+  leastCalls?: number;
   connections: number;
   seed: number;
   /** Between two looks at the server's memory, in seconds. */
@@ -46,10 +48,16 @@ export async function mixedLoad(address: string, options: LoadOptions): Promise<
   const outcomes: Outcome[] = [];
   const startedAt = performance.now();
   const elapsedS = () => (performance.now() - startedAt) / 1000;
-  const goesOn = () => elapsedS() < options.durationS;
+  const { durationS, leastCalls = 0 } = options;
+  const calls = new Map<Operation, number>(operations.map((operation) => [operation, 0]));
+  const goesOn = () => elapsedS() < durationS || Math.min(...calls.values()) < leastCalls;
+  const report = (outcome: Outcome) => {
+    outcomes.push(outcome);
+    calls.set(outcome.operation, (calls.get(outcome.operation) ?? 0) + 1);
+  };
 
   const workers = Array.from({ length: options.connections }, (_, i) =>
-    randomClient(address, info, splitMix32(options.seed * 1_000_003 + i), goesOn, (outcome) => outcomes.push(outcome)),
+    randomClient(address, info, splitMix32(options.seed * 1_000_003 + i), goesOn, report),
   );
   const resident: LoadResult["resident"] = [];
   const pingsMs: number[] = [];
