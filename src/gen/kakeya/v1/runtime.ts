@@ -118,9 +118,9 @@ export interface GetSessionInfoResponse {
    * head_dim bytes and a float.
    */
   kvLiveBytes: bigint;
-  /** Times the cache held another number of rows than the session counts. */
+  /** How often the cache held a different number of rows than the session counts. */
   cacheInvariantInv1Violations: bigint;
-  /** Times a position did not advance by exactly the tokens that were run. */
+  /** How often a position did not advance by exactly the tokens that were run. */
   cacheInvariantInv2Violations: bigint;
   /** Since the session was created, began an AppendTokens or Generate, or cached a token, whichever is latest. */
   idleSeconds: number;
@@ -138,7 +138,7 @@ export interface GetSessionInfoResponse {
    * computed_token_total.
    */
   draftedTokenTotal: bigint;
-  /** Those that turned out right. They are part of the history, and of computed_token_total, as any id. */
+  /** Those of them that were right. They are part of the history, and of computed_token_total, as any id. */
   acceptedDraftTotal: bigint;
   /** Tokens that were computed again to bring the session back into memory; not part of computed_token_total. */
   replayedTokenTotal: bigint;
@@ -155,7 +155,7 @@ export interface GetRuntimeInfoRequest {
 }
 
 export interface GetRuntimeInfoResponse {
-  /** Of the kakeya that serves, for example "0.1.0". */
+  /** The version of the kakeya that serves, for example "0.1.0". */
   version: string;
   modelId: string;
   /** SHA-256 (hex) over weights, configuration and quantization. */
@@ -179,13 +179,13 @@ export interface GetRuntimeInfoResponse {
   /** Resident memory of the server's process. */
   residentBytes: bigint;
   uptimeSeconds: number;
-  /** Of the engine: intra-op threads of its kernels. */
+  /** The engine's threads within one operator. */
   threads: number;
-  /** Steps run a multiple of so many rows, because this device's kernels then give the same bits for any number. */
+  /** Steps run a multiple of this many rows, because this device's kernels then give the same bits for any number. */
   rowMultiple: number;
-  /** The most guesses that one step runs for one session; 0: none are made. */
+  /** The most guesses that one step runs for one session; 0: none. */
   draftLimit: number;
-  /** How sessions' keys and values are held: "f32", or "q8" for 8 bits with a scale a row. */
+  /** How sessions' keys and values are held: "f32", or "q8" for 8 bits with one scale for each row. */
   kvFormat: string;
 }
 
@@ -1803,7 +1803,7 @@ export const GetRuntimeInfoResponse: MessageFns<GetRuntimeInfoResponse> = {
  *   DATA_LOSS            what the disk gives back of the session is damaged
  *   RESOURCE_EXHAUSTED   every session of a full server is busy, a message or an append is too large, a
  *                        session's queue of waiting calls is full
- *   UNAUTHENTICATED      the server wants a bearer token and this call has none, or a wrong one
+ *   UNAUTHENTICATED      the server requires a bearer token, and this call has none or a wrong one
  *   UNAVAILABLE          the server is shutting down
  */
 export type RuntimeServiceDefinition = typeof RuntimeServiceDefinition;
