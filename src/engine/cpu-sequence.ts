@@ -76,13 +76,11 @@ export class CpuSequence implements Sequence, Occupant {
   }
 
   save(): { facts: OwnFacts; body: Uint8Array } {
-    const { facts, floats } = this.#slab.save();
-    const all = new Float32Array(floats.length + this.logits.length);
-    all.set(floats);
-    all.set(this.logits, floats.length);
+    const { facts, floats } = this.#slab.save(this.logits.length);
+    floats.set(this.logits, floats.length - this.logits.length);
     return {
       facts: { ...facts, computedTokens: this.#computedTokens, best: this.#best },
-      body: new Uint8Array(all.buffer),
+      body: new Uint8Array(floats.buffer),
     };
   }
 

@@ -134,9 +134,12 @@ export class Slab {
     if (last) this.#erase(last, rowPlaceOf(this.#geometry, this.#position - 1, this.#position));
   }
 
-  /** Numbers and arrays that make the same slab elsewhere: the live rows by position, and the sinks' original keys. */
-  save(): { facts: SlabFacts; floats: Float32Array } {
-    const floats = new Float32Array(this.#savedFloats(this.#position));
+  /**
+   * Numbers and arrays that make the same slab elsewhere: the live rows by position, and the sinks' original keys. The last
+   * `more` floats are left free for what else belongs to it: others wait while it is saved, and a second copy takes as long.
+   */
+  save(more = 0): { facts: SlabFacts; floats: Float32Array } {
+    const floats = new Float32Array(this.#savedFloats(this.#position) + more);
     let at = 0;
     this.#eachSavedRow((part, head, place) => {
       floats.set(part.readRow(this.place, head, place), at);
