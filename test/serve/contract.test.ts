@@ -211,6 +211,7 @@ test("the runtime says what it serves, and how many sessions are open", async ()
     window: 64,
     block: 32,
     quantization: "q8",
+    kvFormat: "f32",
     exact: true,
     kvBytesPerToken,
     defaultEosTokenIds: [2047],

@@ -24,6 +24,7 @@ test("it says on one line what it serves and where, and nothing else on stdout",
     pid: server.process.pid,
     model: "kakeya-tiny",
     quantization: "q8",
+    kv: "f32",
     sink: 4,
     window: 64,
     capacity: 4,
@@ -34,6 +35,23 @@ test("it says on one line what it serves and where, and nothing else on stdout",
   server.process.kill("SIGTERM");
   expect(await server.process.exited).toBe(0);
   expect(await server.restOfStdout()).toBe("");
+});
+
+test("with --kv q8 a session's bytes are those of rows of 8 bits, counted and told the same", async () => {
+  await using server = await serve("--kv", "q8");
+  const bytesPerToken = 6 * 2 * (32 + 4) * 2; // layers, heads, numbers and scale, key and value
+  expect(server.ready).toMatchObject({ kv: "q8", kv_bytes_per_session: 68 * bytesPerToken });
+  using client = new Client(server.address);
+  expect(await client.runtimeInfo()).toMatchObject({ kvFormat: "q8", exact: true, kvBytesPerToken: bytesPerToken });
+  const session = await client.createSession();
+  for (const [history, rows] of [
+    [30, 30],
+    [130, 68],
+  ] as const) {
+    await session.append(new Uint32Array(history === 30 ? 30 : 100).fill(7));
+    expect(await session.info()).toMatchObject({ historyTokens: history, kvLiveBytes: rows * bytesPerToken });
+  }
+  await session.close();
 });
 
 test("the HTTP door is where --http says, and its URL is in what it says when it is ready", async () => {
