@@ -22,9 +22,12 @@ export function pageDestination(path: string, rules: OutputRules): Destination {
   return outputDestination(
     path,
     rules,
-    (head) => head.startsWith("<!doctype html>") && head.includes(`<meta name="generator" content="${pageGenerator}">`),
+    (head) => head.startsWith("<!doctype html>") && pageMarks.some((mark) => head.includes(mark)),
   );
 }
+
+/** Pages of earlier versions have a title, and don't name what generated them. */
+const pageMarks = [`<meta name="generator" content="${pageGenerator}">`, "\n<title>kakeya bench: "];
 
 /** For a log, whose lines are added to what is there. @throws UsageError, or FileError where it was not chosen */
 export function logDestination(path: string, rules: OutputRules): Destination {

@@ -214,6 +214,11 @@ describe("--html is refused with code 2 before anything is read or printed, and 
     expect((await aggregate(good, "--html", "notes.html", "--force")).code).toBe(0);
     expect((await aggregate(good, "--html", "notes.html")).code).toBe(0);
     expect(readFileSync(join(folder, "notes.html"), "utf8")).toContain("<title>kakeya bench");
+    writeFileSync(
+      join(folder, "notes.html"),
+      "<!doctype html>\n<head>\n<title>kakeya bench: of an earlier version</title>",
+    );
+    expect((await aggregate(good, "--html", "notes.html")).code).toBe(0);
   });
 
   test("over a folder", async () => {
