@@ -3,6 +3,7 @@ import type { StateSizes, StoredSession } from "../state/store.ts";
 import { InvariantViolated, NotRecorded, SessionError, SessionLeft, sessionNotFound } from "./errors.ts";
 import type { Violation } from "./invariants.ts";
 import { Parking, type ParkingEvents, type ParkingOptions } from "./parking.ts";
+import { type Occupants, Places } from "./places.ts";
 import {
   type GenerateOptions,
   type GenerationEvent,
@@ -58,20 +59,16 @@ export class SessionStore {
   /** Sessions that are being brought back, and those that are still on their way out. */
   readonly #arriving = new Map<string, Promise<Session>>();
   readonly #leaving = new Map<string, Promise<unknown>>();
-  #opening = 0;
-  /** Calls that wait for a place, in order. */
-  readonly #waiting: (() => void)[] = [];
-  /** Places are taken and freed one after the other, so that a freed one is there for whoever waits for it. */
-  #placeWork: Promise<unknown> = Promise.resolve();
-  #ending = false;
+  readonly #places: Places;
 
   constructor(
     private readonly engine: Engine,
     private readonly options: StoreOptions,
   ) {
     const { now, maxWaitingCalls, ttlS, events, parking } = options;
-    this.#host = { engine, now, maxWaitingCalls, onIdle: () => this.#placeMayBeFree(), onGuesses: events.guessed };
+    this.#host = { engine, now, maxWaitingCalls, onIdle: () => this.#places.mayBeFree(), onGuesses: events.guessed };
     this.#parking = parking && new Parking(engine, { ...parking, now, ttlS, events });
+    this.#places = new Places(this.#occupants(), engine.info.capacity * maxWaitingCalls);
   }
 
   /** Those in memory. */
@@ -100,7 +97,7 @@ export class SessionStore {
 
   /** Calls that wait for their session, or for a place. */
   get queueDepth(): number {
-    let depth = this.#waiting.length;
+    let depth = this.#places.waiting;
     for (const session of this.#sessions.values()) depth += session.waitingCalls;
     return depth;
   }
@@ -112,7 +109,7 @@ export class SessionStore {
    */
   create(eosTokenIds: Iterable<number>, label: string, owner: "client" | "rebuilder" = "client"): Promise<Session> {
     const isRebuildable = owner === "rebuilder";
-    return this.#inNewPlace(
+    return this.#places.inNew(
       async () => {
         const id = this.options.newId();
         const start = {
@@ -123,7 +120,7 @@ export class SessionStore {
         };
         const record = await this.#parking?.begin(start);
         try {
-          const sequence = await this.#onPlaces(() => this.engine.create());
+          const sequence = await this.#places.inOrder(() => this.engine.create());
           return this.#opened({ ...start, sequence, ...(record && { record }) });
         } catch (error) {
           await this.#parking?.remove(id).catch(() => {});
@@ -194,13 +191,12 @@ export class SessionStore {
       await this.#leave(id, () => this.#parking?.remove(id));
     }
     // Nothing tells of a reader that does not read.
-    for (const wake of this.#waiting.splice(0)) wake();
+    this.#places.look();
   }
 
   /** Ends all sessions, and frees their places; with a place to park them, they are parked. */
   async endAll(): Promise<void> {
-    this.#ending = true;
-    for (const wake of this.#waiting.splice(0)) wake();
+    this.#places.end();
     const parking = this.#parking;
     for (const session of [...this.#sessions.values()]) {
       if (parking === undefined) await this.#end(session, "shutdown");
@@ -244,11 +240,11 @@ export class SessionStore {
   async #restored(id: string): Promise<Session> {
     await this.#leaving.get(id);
     if ((await this.#parking?.find(id)) === undefined) throw sessionNotFound(id);
-    return await this.#inNewPlace(async () => {
-      const start = await this.#parking?.restore(id, (work) => this.#onPlaces(work));
+    return await this.#places.inNew(async () => {
+      const start = await this.#parking?.restore(id, (work) => this.#places.inOrder(work));
       if (start === undefined) throw sessionNotFound(id);
       return this.#add({ ...start, expected: true });
-    });
+    }, true);
   }
 
   async #fork(source: Session, history: SessionHistory, at = history.tokens): Promise<string> {
@@ -261,11 +257,11 @@ export class SessionStore {
     const fork = { id: this.options.newId(), label, eosTokenIds };
     const record = await this.#parking?.fork(source.id, at, fork);
     // Where it would have to wait for a place, its first call can as well.
-    if (record !== undefined && (at < history.tokens || !this.#canMakeRoom())) return fork.id;
-    const { id } = await this.#inNewPlace(async () => {
-      const sequence = await this.#onPlaces(() => this.engine.fork(source.sequence));
+    if (record !== undefined && (at < history.tokens || !this.#places.canMakeRoom)) return fork.id;
+    const { id } = await this.#places.inNew(async () => {
+      const sequence = await this.#places.inOrder(() => this.engine.fork(source.sequence));
       return this.#opened({ ...fork, history, sequence, ...(record && { record }) });
-    });
+    }, this.#parking !== undefined);
     return id;
   }
 
@@ -280,7 +276,7 @@ export class SessionStore {
   #opened(start: SessionStart): Session {
     const session = this.#add(start);
     this.options.events.created(session);
-    this.#placeMayBeFree();
+    this.#places.mayBeFree();
     return session;
   }
 
@@ -299,48 +295,33 @@ export class SessionStore {
     return this.options.now() - session.activeAtS;
   }
 
-  /** Does `open` with a place that nobody else takes. */
-  async #inNewPlace<T>(open: () => Promise<T>, waits = this.#parking !== undefined): Promise<T> {
-    await this.#takePlace(waits);
-    try {
-      return await open();
-    } catch (error) {
-      this.#placeMayBeFree();
-      throw error;
-    } finally {
-      this.#opening--;
-    }
+  #occupants(): Occupants {
+    const store = this;
+    return {
+      get count() {
+        return store.#sessions.size;
+      },
+      capacity: store.capacity,
+      get canGiveWay() {
+        return store.#leastRecentlyActive() !== undefined;
+      },
+      /** Those that can be parked, or computed again, do so as soon as they are idle. */
+      get willGiveWay() {
+        return store.#parking !== undefined || [...store.#sessions.values()].some((session) => session.isRebuildable);
+      },
+      giveWay: () => store.#giveWay(),
+      noRoom: () => {
+        const oldest = store.#leastRecentlyActive();
+        return noRoom(store.capacity, oldest && store.options.evictAfterS - store.#idleS(oldest));
+      },
+    };
   }
 
-  /** @param waits for a session that will give way once it is idle. @throws SessionError resource-exhausted */
-  async #takePlace(waits: boolean): Promise<void> {
-    while (!this.#hasRoom()) {
-      const oldest = this.#leastRecentlyActive();
-      if (this.#parking !== undefined && oldest !== undefined) void this.#park(oldest, this.#parking);
-      else if (this.#parking === undefined && this.#evictIfAllowed(oldest)) continue;
-      else if (waits && this.#someWillGiveWay()) await this.#placeOfOther();
-      else {
-        // Nor is there room for who waits behind it.
-        this.#placeMayBeFree();
-        throw noRoom(this.capacity, oldest && this.options.evictAfterS - this.#idleS(oldest));
-      }
-    }
-    this.#opening++;
-  }
-
-  /** Those that can be parked, or computed again, do so as soon as they are idle. */
-  #someWillGiveWay(): boolean {
-    return (
-      this.#parking !== undefined || this.#opening > 0 || [...this.#sessions.values()].some((s) => s.isRebuildable)
-    );
-  }
-
-  #hasRoom(): boolean {
-    return this.#sessions.size + this.#opening < this.capacity;
-  }
-
-  #canMakeRoom(): boolean {
-    return this.#hasRoom() || this.#leastRecentlyActive() !== undefined;
+  #giveWay(): boolean {
+    const oldest = this.#leastRecentlyActive();
+    if (this.#parking === undefined) return this.#evictIfAllowed(oldest);
+    if (oldest !== undefined) void this.#park(oldest, this.#parking);
+    return oldest !== undefined;
   }
 
   /** Where sessions can be parked, one whose reader has not read for long may leave as well: its ids are kept. */
@@ -363,20 +344,6 @@ export class SessionStore {
     return evicted !== undefined;
   }
 
-  async #placeOfOther(): Promise<void> {
-    const busy = `all ${this.capacity} sessions in memory have a call in flight`;
-    const waiting = this.#waiting.length;
-    if (this.#ending || waiting >= this.capacity * this.options.maxWaitingCalls) {
-      const why = this.#ending ? "the server is shutting down" : `${waiting} others wait for a place; try again later`;
-      throw new SessionError("resource-exhausted", `${busy}, and ${why}`);
-    }
-    await new Promise<void>((resolve) => this.#waiting.push(resolve));
-  }
-
-  #placeMayBeFree(): void {
-    this.#waiting.shift()?.();
-  }
-
   #evict(session: Session, reason: EvictionReason): Promise<void> {
     this.options.events.evicted(session, reason);
     return this.#end(session, "evicted");
@@ -386,13 +353,13 @@ export class SessionStore {
   #park(session: Session, parking: Parking): Promise<void> {
     this.#sessions.delete(session.id);
     const left = session.leave();
-    const parked = this.#onPlaces(async () => {
+    const parked = this.#places.inOrder(async () => {
       await left;
       return await parking.park(session);
     });
     return this.#leave(session.id, async () => {
       const { written } = await parked;
-      this.#placeMayBeFree();
+      this.#places.mayBeFree();
       await written;
     });
   }
@@ -453,7 +420,7 @@ export class SessionStore {
   async #end(session: Session, outcome: SessionOutcome): Promise<void> {
     session.end();
     if (!this.#sessions.delete(session.id)) return;
-    this.#placeMayBeFree();
+    this.#places.mayBeFree();
     this.options.events.ended(session, outcome);
     const freed = this.#freed(session);
     await this.#leave(session.id, async () => {
@@ -463,17 +430,11 @@ export class SessionStore {
   }
 
   async #freed({ sequence }: Session, left?: Promise<void>): Promise<void> {
-    await this.#onPlaces(async () => {
+    await this.#places.inOrder(async () => {
       await left;
       await this.engine.free(sequence);
     });
-    this.#placeMayBeFree();
-  }
-
-  #onPlaces<T>(work: () => Promise<T>): Promise<T> {
-    const result = this.#placeWork.then(work);
-    this.#placeWork = result.catch(() => {});
-    return result;
+    this.#places.mayBeFree();
   }
 }
 
