@@ -117,9 +117,9 @@ export class Answerer {
     return this.#planWhole(whole.root, whole.messages);
   }
 
-  /** The turn's history will not be continued by its name any more. */
+  /** Nobody can continue the turn by its name any more. */
   forget(turn: Turn): void {
-    this.parts.turns.forget(turn);
+    this.parts.turns.forgetLast(turn);
   }
 
   /**

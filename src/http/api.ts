@@ -12,7 +12,7 @@ import { Responses } from "./responses.ts";
 import type { Route } from "./router.ts";
 import { Seats } from "./seats.ts";
 import type { TextModel } from "./text-model.ts";
-import type { Turn } from "./turn.ts";
+import type { TextState } from "./text-state.ts";
 import { Turns } from "./turns.ts";
 
 /** What is kept of conversations besides their sessions, in bytes. */
@@ -28,22 +28,34 @@ export interface ApiParts {
   maxPromptTokens: number;
   /** Of conversations, to continue them. */
   maxTurnBytes: number;
+  /** Where conversations outlive the server; undefined: nowhere. */
+  state: TextState | undefined;
   /** Monotonic clock, in seconds. */
   now: () => number;
 }
 
 /** What OpenAI's clients call for text. */
 export function textRoutes(parts: ApiParts): Route[] {
-  const { engine, store, metrics, log, text, maxTurnBytes } = parts;
+  const { engine, store, metrics, log, text, maxTurnBytes, state } = parts;
   const { modelId, eosTokenIds } = engine.info;
   const seats = new Seats(store, eosTokenIds);
-  const records = new ResponseRecords();
-  const conversations = new Conversations();
-  const turns = new Turns(maxTurnBytes, (turn: Turn) => {
-    records.forget(turn);
-    conversations.forget(turn);
-    seats.give(turn).catch((error: unknown) => log.warn("a session was not closed", { error: String(error) }));
+  const records = new ResponseRecords((turn, record) => state?.setResponse(turn, record));
+  const conversations = new Conversations(state);
+  const turns = new Turns(maxTurnBytes, {
+    added: (turn) => state?.addTurn(turn),
+    forgotten: (turn) => {
+      state?.forgetTurn(turn);
+      records.forget(turn);
+      conversations.forget(turn);
+      seats.give(turn).catch((error: unknown) => log.warn("a session was not closed", { error: String(error) }));
+    },
   });
+  for (const stored of state?.conversations() ?? []) conversations.restore(stored);
+  for (const { turn, record, added } of state?.turns() ?? []) {
+    turns.restore(turn);
+    if (record !== undefined) records.restore(record);
+    if (added !== undefined) conversations.restoreTurn(turn, added);
+  }
   metrics.gauge("text_turn_bytes", "Bytes kept of conversations, to continue them", () => turns.bytes);
   const { maxPromptTokens, now } = parts;
   const answerer = new Answerer({ store, text, turns, seats, metrics, eosTokenIds, maxPromptTokens, now });

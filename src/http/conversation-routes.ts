@@ -36,6 +36,7 @@ export class ConversationRoutes {
     const metadata = metadataOf(fields);
     fields.refuseOthers();
     conversation.metadata = metadata;
+    this.conversations.changed(conversation);
     return Response.json(conversation.onWire);
   }
 

@@ -2,6 +2,7 @@ import { ApiError, invalid, notFound } from "./api-error.ts";
 import { newId } from "./ids.ts";
 import type { Item } from "./items.ts";
 import type { ResponseRecord } from "./response-records.ts";
+import type { StoredConversation, TextState } from "./text-state.ts";
 import type { Turn } from "./turn.ts";
 
 /** Items that wait for a response, in all conversations together. */
@@ -11,7 +12,6 @@ const mostConversations = 4096;
 export type Conversation = ConversationState;
 
 class ConversationState {
-  readonly id = newId("conv");
   /** Said, but not part of a turn yet. */
   pending: Item[] = [];
   /** Where it stands; undefined before its first response. */
@@ -20,9 +20,10 @@ class ConversationState {
   readonly #items = new Map<Turn, readonly Item[]>();
 
   constructor(
+    readonly id: string,
     readonly createdAtS: number,
     public metadata: Record<string, string>,
-    private readonly onTurn: (conversation: Conversation, turn: Turn) => void,
+    private readonly onTurn: (conversation: Conversation, turn: Turn, items: readonly Item[]) => void,
   ) {}
 
   /** Oldest first. */
@@ -36,10 +37,15 @@ class ConversationState {
 
   /** A response has answered what was pending. */
   add({ response, input, turn }: ResponseRecord): void {
-    this.#items.set(turn, [...this.pending, ...input, ...response.output]);
+    const items = [...this.pending, ...input, ...response.output];
     this.pending = [];
+    this.restore(turn, items);
+    this.onTurn(this, turn, items);
+  }
+
+  restore(turn: Turn, items: readonly Item[]): void {
+    this.#items.set(turn, items);
     this.turn = turn;
-    this.onTurn(this, turn);
   }
 
   forget(turn: Turn): void {
@@ -61,11 +67,39 @@ export class Conversations {
   readonly #byId = new Map<string, Conversation>();
   readonly #byTurn = new Map<Turn, Conversation>();
 
-  create(metadata: Record<string, string>, items: Item[], nowS: number): Conversation {
-    const conversation = new ConversationState(nowS, metadata, (one, turn) => this.#byTurn.set(turn, one));
-    conversation.pending = items;
-    this.#byId.set(conversation.id, conversation);
+  /** @param state where they outlive the server; undefined: nowhere */
+  constructor(private readonly state: TextState | undefined) {}
+
+  create(metadata: Record<string, string>, pending: Item[], createdAtS: number): Conversation {
+    const conversation = this.#added({ id: newId("conv"), createdAtS, metadata, pending });
+    this.state?.saveConversation(conversation);
     this.#makeRoom(conversation);
+    return conversation;
+  }
+
+  /** One from before this server's start. */
+  restore(stored: StoredConversation): void {
+    this.#added(stored);
+  }
+
+  restoreTurn(turn: Turn, { conversationId, items }: { conversationId: string; items: Item[] }): void {
+    const conversation = this.#byId.get(conversationId);
+    conversation?.restore(turn, items);
+    if (conversation !== undefined) this.#byTurn.set(turn, conversation);
+  }
+
+  changed(conversation: Conversation): void {
+    this.state?.saveConversation(conversation);
+  }
+
+  #added({ id, createdAtS, metadata, pending }: StoredConversation): Conversation {
+    const conversation = new ConversationState(id, createdAtS, metadata, (one, turn, items) => {
+      this.#byTurn.set(turn, one);
+      this.state?.addToConversation(turn, one.id, items);
+      this.changed(one);
+    });
+    conversation.pending = pending;
+    this.#byId.set(id, conversation);
     return conversation;
   }
 
@@ -90,6 +124,7 @@ export class Conversations {
 
   addItems(conversation: Conversation, items: readonly Item[]): void {
     conversation.pending = [...conversation.pending, ...items];
+    this.changed(conversation);
     this.#makeRoom(conversation);
   }
 
@@ -101,9 +136,11 @@ export class Conversations {
       throw invalid("item_id", "this item was answered: a session can't forget it; begin another conversation");
     }
     conversation.pending = rest;
+    this.changed(conversation);
   }
 
   remove(conversation: Conversation): void {
+    this.state?.removeConversation(conversation.id);
     this.#byId.delete(conversation.id);
     for (const [turn, one] of this.#byTurn) if (one === conversation) this.#byTurn.delete(turn);
   }
@@ -120,7 +157,7 @@ export class Conversations {
     const conversation = this.#byTurn.get(turn);
     this.#byTurn.delete(turn);
     conversation?.forget(turn);
-    if (conversation?.turn === turn && !conversation.isBusy) this.#byId.delete(conversation.id);
+    if (conversation?.turn === turn && !conversation.isBusy) this.remove(conversation);
   }
 
   #makeRoom(kept: Conversation): void {

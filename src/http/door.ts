@@ -17,6 +17,7 @@ import { pageResponse } from "./page/page.ts";
 import { findRoute, type Route } from "./router.ts";
 import { statusResponse } from "./status.ts";
 import { noTextModel, openTextModel } from "./text-model.ts";
+import { TextState } from "./text-state.ts";
 
 /** Time for a connection to send all of its headers, or to say anything at all between two requests, in seconds. */
 const idleTimeoutS = 10;
@@ -29,6 +30,8 @@ export interface DoorParts {
   metrics: Metrics;
   calls: Calls;
   log: Log;
+  /** The folder of --state; absent: conversations end with the server. */
+  stateDir: string | undefined;
   /** Ends what is being generated. */
   stop: AbortSignal;
   /** Monotonic clock, in seconds. */
@@ -63,7 +66,8 @@ export function openHttpDoor(parts: DoorParts, { bind, tls }: HttpListening, opt
   });
   const httpMetrics = new HttpMetrics(parts.metrics.registry);
   const refused = seldom("request refused", { write: log.warn, now });
-  const routes = allRoutes(parts, options);
+  const state = parts.stateDir === undefined ? undefined : new TextState(parts.stateDir);
+  const routes = allRoutes(parts, options, state);
 
   const answer = async (request: Request, asked: Asked): Promise<Response> => {
     guard.requireOwnHost(request);
@@ -114,11 +118,14 @@ export function openHttpDoor(parts: DoorParts, { bind, tls }: HttpListening, opt
   const url = server.url.href.replace(/\/$/, "");
   return {
     url,
-    stop: () => server.stop(true),
+    async stop() {
+      await server.stop(true);
+      state?.close();
+    },
   };
 }
 
-function allRoutes(parts: DoorParts, options: ServerOptions): Route[] {
+function allRoutes(parts: DoorParts, options: ServerOptions, state: TextState | undefined): Route[] {
   const { engine, log, metrics } = parts;
   const { modelId } = engine.info;
   const model = { id: modelId, object: "model", created: Math.floor(Date.now() / 1000), owned_by: "kakeya" };
@@ -152,5 +159,5 @@ function allRoutes(parts: DoorParts, options: ServerOptions): Route[] {
     return [...common, ...paths.map((path): Route => ({ method: "POST", path, handle: refuse }))];
   }
   const { maxAppendTokens: maxPromptTokens } = options;
-  return [...common, ...textRoutes({ ...parts, text, maxPromptTokens, maxTurnBytes: defaultMaxTurnBytes })];
+  return [...common, ...textRoutes({ ...parts, text, state, maxPromptTokens, maxTurnBytes: defaultMaxTurnBytes })];
 }

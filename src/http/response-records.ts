@@ -15,7 +15,16 @@ export class ResponseRecords {
   readonly #byTurn = new Map<Turn, ResponseRecord>();
   readonly #items = new Map<string, Item>();
 
+  /** @param onChange told what is stored for a turn from now on */
+  constructor(private readonly onChange: (turn: Turn, record: ResponseRecord | undefined) => void) {}
+
   add(record: ResponseRecord): void {
+    this.onChange(record.turn, record);
+    this.restore(record);
+  }
+
+  /** One from before this server's start. */
+  restore(record: ResponseRecord): void {
     this.#byId.set(record.response.id, record);
     this.#byTurn.set(record.turn, record);
     for (const item of [...record.input, ...record.response.output]) this.#items.set(item.id, item);
@@ -44,6 +53,7 @@ export class ResponseRecords {
   }
 
   remove({ response, input, turn }: ResponseRecord): void {
+    this.onChange(turn, undefined);
     this.#byId.delete(response.id);
     this.#byTurn.delete(turn);
     for (const item of [...input, ...response.output]) this.#items.delete(item.id);

@@ -38,9 +38,9 @@ export class Seats {
   /** A seat of its own for the history up to `turn`; undefined: for an empty one. @throws HistoryNotKept */
   async open(turn: Turn | undefined): Promise<TakenSeat> {
     const forked = turn && (await this.#forked(turn));
-    if (forked !== undefined) return { seat: forked, missing: undefined };
+    if (forked !== undefined && !(forked instanceof SessionError)) return { seat: forked, missing: undefined };
     const missing = turn && idsUpTo(turn);
-    if (turn !== undefined && missing === undefined) throw new HistoryNotKept();
+    if (turn !== undefined && missing === undefined) throw new HistoryNotKept(forked?.message);
     const { id } = await this.store.create(this.eosTokenIds, "http", "rebuilder");
     return { seat: { sessionId: id, workTokens: 0 }, missing };
   }
@@ -64,14 +64,14 @@ export class Seats {
   }
 
   /** Where sessions outlive the server, a session that went on can be copied as it was. */
-  async #forked({ sessionId, tokens }: Turn): Promise<Seat | undefined> {
+  async #forked({ sessionId, tokens }: Turn): Promise<Seat | SessionError | undefined> {
     // A copy would have to wait for the call that is under way.
     const isBusy = [...this.store.sessions].some(({ id, idle }) => id === sessionId && !idle);
     if (isBusy || !this.store.forksAnywhere) return undefined;
     try {
       return { sessionId: await this.store.fork(sessionId, tokens), workTokens: tokens };
     } catch (error) {
-      if (error instanceof SessionError && error.kind !== "resource-exhausted") return undefined;
+      if (error instanceof SessionError && error.kind !== "resource-exhausted") return error;
       throw error;
     }
   }
@@ -84,9 +84,11 @@ export function workTokensOf({ computedTokens, replayedTokens }: SessionInfo): n
 
 /** What a turn was made of is gone. */
 export class HistoryNotKept extends ApiError {
-  constructor() {
-    const message =
-      "the beginning of this conversation is not kept any more, and neither is its session; send all of it again";
-    super(message, { status: 404, code: "history_not_kept" });
+  /** @param why its session can't be used, if there is one */
+  constructor(why = "neither is its session") {
+    super(`the beginning of this conversation is not kept any more, and ${why}; send all of it again`, {
+      status: 404,
+      code: "history_not_kept",
+    });
   }
 }

@@ -36,8 +36,8 @@ export interface Turn {
 
 export interface Added {
   readonly messages: readonly ChatMessage[];
-  /** Appended and generated ones. */
-  readonly ids: Uint32Array;
+  /** Appended and generated ones; undefined where they are in the journal of its session alone. */
+  readonly ids: Uint32Array | undefined;
 }
 
 export function rootDigest({ system, tools, variables }: Root): string {
@@ -67,6 +67,7 @@ export function idsUpTo(turn: Turn): Uint32Array | undefined {
   const ids = new Uint32Array(turn.tokens);
   let at = 0;
   for (const part of added) {
+    if (part.ids === undefined) return undefined;
     ids.set(part.ids, at);
     at += part.ids.length;
   }

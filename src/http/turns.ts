@@ -8,6 +8,12 @@ export interface KnownBeginning {
   rest: ChatMessage[];
 }
 
+export interface TurnEvents {
+  added(turn: Turn): void;
+  /** It is not kept any more. */
+  forgotten(turn: Turn): void;
+}
+
 /**
  * The turns that can be continued, found by what was said, and bounded by their bytes. The conversation that was used
  * longest ago is forgotten first, as a whole; one that is too long by itself loses its oldest turns, and goes on for as
@@ -19,10 +25,9 @@ export class Turns {
   readonly #lines = new Set<Line>();
   #bytes = 0;
 
-  /** @param onForgotten told of each turn that is not kept any more */
   constructor(
     private readonly maxBytes: number,
-    private readonly onForgotten: (turn: Turn) => void,
+    private readonly events: TurnEvents,
   ) {}
 
   get bytes(): number {
@@ -30,6 +35,12 @@ export class Turns {
   }
 
   add(turn: Turn): void {
+    this.events.added(turn);
+    this.restore(turn);
+  }
+
+  /** A turn from before this server's start. */
+  restore(turn: Turn): void {
     this.#byDigest.set(turn.digest, turn);
     turn.line.add(turn);
     this.#bytes += bytesOf(turn);
@@ -44,7 +55,12 @@ export class Turns {
     if (this.#byDigest.get(turn.digest) === turn) this.#byDigest.delete(turn.digest);
     this.#bytes -= bytesOf(turn);
     turn.added = undefined;
-    this.onForgotten(turn);
+    this.events.forgotten(turn);
+  }
+
+  /** Forgets a turn, unless others stand on it. */
+  forgetLast(turn: Turn): void {
+    if (![...turn.line].some(({ before }) => before === turn)) this.forget(turn);
   }
 
   /** The longest beginning of a conversation that ends with a known answer. */
@@ -73,5 +89,5 @@ export class Turns {
 /** About as much as it takes in memory: its texts are held as messages and as items of a response. */
 function bytesOf({ added }: Turn): number {
   const texts = added?.messages.reduce((bytes, { content }) => bytes + 4 * content.length, 0) ?? 0;
-  return 2048 + (added?.ids.byteLength ?? 0) + texts;
+  return 2048 + (added?.ids?.byteLength ?? 0) + texts;
 }

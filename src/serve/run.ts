@@ -65,7 +65,7 @@ export async function runServer(options: RunOptions): Promise<void> {
 /** Opened before the model, too: another server may hold the folder. */
 async function openedState({ rebuild, ...options }: StateOptions) {
   const store = await openState(options);
-  return { store, rebuild, [Symbol.asyncDispose]: () => store.close() };
+  return { store, rebuild, dir: options.dir, [Symbol.asyncDispose]: () => store.close() };
 }
 
 function aborted(signal: AbortSignal): Promise<void> {

@@ -46,7 +46,7 @@ export interface ServerParts {
   commit: string | null;
   log: Log;
   /** Where sessions outlive the server; the caller closes it. Absent: nowhere. */
-  state?: { store: StateStore; rebuild: boolean };
+  state?: { store: StateStore; rebuild: boolean; dir?: string };
 }
 
 /**
@@ -105,7 +105,7 @@ export async function startServer(parts: ServerParts, given: Partial<ServerOptio
   });
   const address = await listenGrpc(server, listening, gate);
   const http = openHttp(
-    { engine, store, metrics, calls, log, stop: stopping.signal, now: monotonicS },
+    { engine, store, metrics, calls, log, stop: stopping.signal, now: monotonicS, stateDir: state?.dir },
     listening,
     options,
   );
