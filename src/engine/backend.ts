@@ -1,7 +1,7 @@
 import type { Geometry } from "../kv/geometry.ts";
 import type { EngineFacts, SavedSequence, SequenceState } from "./engine.ts";
 
-/** All that an engine holds of one session. What else there is to it, only its backend knows. */
+/** All that an engine holds of one session. Its backend knows what else belongs to it. */
 export interface Sequence {
   /** Tokens ever cached = position of the next one. */
   readonly position: number;
@@ -21,7 +21,7 @@ export interface Run<S> {
 /** Which logits a step computes: none, of each run's last token, or of every token. */
 export type Wanted = "none" | "last" | "all";
 
-/** What a step computed. Nothing of it is kept but what is committed, and it is valid until the next step. */
+/** What a step computed. Only what is committed is kept. The rest is valid until the next step. */
 export interface Ran {
   /** The logits after token t of run i, [vocab], where they were wanted; and their argmax. */
   logits(i: number, t: number): Float32Array;
@@ -47,7 +47,7 @@ export interface Backend<S extends Sequence = Sequence> {
   rowsOf(n: number, tokens: number): number;
   /** One step for several different sequences at once. */
   run(batch: readonly Run<S>[], wanted: Wanted): Promise<Ran>;
-  /** Counts the sequence's rows anew from memory. */
+  /** Counts the sequence's rows again, from memory. */
   recount(sequence: S): SequenceState;
   save(sequence: S): SavedSequence;
   /** @throws ForeignSequence, or RangeError for a damaged one */

@@ -15,7 +15,7 @@ import { type Guesser, Speculation } from "./speculation.ts";
 
 /** The engine inside its worker: names the sequences, and checks what is asked of them. */
 export class EngineCore<S extends Sequence> implements Engine {
-  /** Never aborts: what goes wrong here is an error of a call, or ends the thread. */
+  /** Never aborts: a fault here is an error of a call, or ends the thread. */
   readonly crashed = new AbortController().signal;
   readonly #sequences = new Map<SequenceId, S>();
   readonly #scheduler: Scheduler<S>;
@@ -24,7 +24,7 @@ export class EngineCore<S extends Sequence> implements Engine {
   constructor(
     private readonly backend: Backend<S>,
     readonly info: EngineInfo,
-    /** Makes what guesses for one sequence. */
+    /** Makes the drafter of one sequence. */
     newGuesser: (sequence: S) => Guesser = () => new Drafter(),
   ) {
     this.#scheduler = new Scheduler(backend, info.draftLimit > 0 ? new Speculation(backend, newGuesser) : undefined);

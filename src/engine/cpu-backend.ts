@@ -8,7 +8,7 @@ import { type EngineFacts, ForeignSequence, type SavedSequence, type SequenceSta
 import { instructionSets } from "./instruction-sets.ts";
 import { stepSize } from "./row-rule.ts";
 
-/** Of the body of a saved sequence. */
+/** The version of a saved sequence's body. */
 const savedFormat = 1;
 
 const processorInstructions = instructionSets();
@@ -16,7 +16,7 @@ const processorInstructions = instructionSets();
 /** Sequences in this process's memory, run by ONNX Runtime on the CPU. */
 export class CpuBackend implements Backend<CpuSequence> {
   readonly #places: Places<CpuSequence>;
-  /** Rows [vocab] for the last logits of sequences that don't exist yet. */
+  /** Room [vocab] for the last logits of each sequence that does not exist yet. */
   readonly #freeLogits: Float32Array[];
 
   constructor(
@@ -98,7 +98,7 @@ export class CpuBackend implements Backend<CpuSequence> {
     if (strange !== undefined) {
       const [name, value] = strange;
       throw new ForeignSequence(
-        `the saved sequence has ${name} ${Reflect.get(facts, name)}, and this engine ${name} ${value}: its bits would not go on as they were`,
+        `the saved sequence has ${name} ${Reflect.get(facts, name)}, and this engine ${name} ${value}: it would continue with other bits`,
       );
     }
     const sequence = this.create();

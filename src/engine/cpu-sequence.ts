@@ -4,7 +4,7 @@ import type { SlabMemory } from "../kv/slab-memory.ts";
 import type { Sequence } from "./backend.ts";
 import type { SavedSequence, SequenceState } from "./engine.ts";
 
-/** What `save` says of a sequence itself; its backend adds what computed it. */
+/** What `save` says of the sequence itself; its backend adds what computed it. */
 type OwnFacts = Pick<SavedSequence["facts"], "position" | "computedTokens" | "shift" | "best">;
 
 /** All of one session on the CPU: its slab, its last logits and its counts. */
@@ -46,8 +46,8 @@ export class CpuSequence implements Sequence, Occupant {
       maxRows: Math.max(...rowCounts),
       liveBytes: (rows * this.memory.bytesPerToken) / this.memory.shape.layers,
       computedTokens: this.#computedTokens,
-      // What is no number in a layer makes all logits none, and one that is none from the start is refused at load; so
-      // the best one speaks for all.
+      // A NaN in a layer makes all logits NaN, and a model that gives NaN from the start is refused at load. So the
+      // best logit speaks for all.
       finite: this.#best < 0 || Number.isFinite(this.logits[this.#best]),
     };
   }

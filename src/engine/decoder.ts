@@ -32,7 +32,7 @@ export interface StepResult {
   best(i: number, t: number): number;
 }
 
-/** Runs the graph over slabs. Knows tensors; knows nothing of sequences. */
+/** Runs the graph over slabs. It knows tensors, but not sequences. */
 export class Decoder {
   readonly #operands = new Map<string, StepOperands>();
   readonly #slabs = new Map<string, Record<string, Tensor>>();
@@ -40,7 +40,7 @@ export class Decoder {
   readonly #newRows: NewRowMemory;
   /** Where steps' logits go, [rows, vocab]; as large as the largest step needed. */
   #logits = new Float32Array(0);
-  /** Steps run a multiple of so many rows. */
+  /** Steps run a multiple of this many rows. */
   rowMultiple: RowMultiple = 1;
 
   private constructor(
@@ -77,10 +77,10 @@ export class Decoder {
     const from = Math.min(first, this.memory.capacity - n);
     const skipped = first - from;
     const operands = cached(this.#operands, `${n},${tokens}`, Infinity, () => this.#makeOperands(n, tokens));
-    // Any run of places may be asked for in time, a square of the capacity in all.
+    // In time, any run of places may be asked for: as many as the square of the capacity.
     const slabs = cached(this.#slabs, `${from},${n}`, 2 * this.memory.capacity, () => this.#slabTensors(from, n));
     for (let i = 0; i < n; i++) {
-      // Slabs that are there to make up the rows run another's chunk, and nobody looks at the result.
+      // Slabs that only fill up the rows run another's chunk, and their results are ignored.
       const chunk = chunks[i - skipped] ?? chunks[0];
       if (chunk) operands.fill(i, chunk, this.embedding);
     }
@@ -107,7 +107,7 @@ export class Decoder {
     this.embedding.close();
   }
 
-  /** Runs the graph, with the logits of `wantedRows`. The head has as many rows as the rule asks for, too. */
+  /** Runs the graph, with the logits of `wantedRows`. The head's rows are padded by the row rule, too. */
   async #run(
     feeds: Record<string, Tensor>,
     operands: StepOperands,
@@ -157,7 +157,7 @@ export class Decoder {
   }
 }
 
-/** The value of `key`, made where there is none; what was used longest ago gives way when there are `limit`. */
+/** The value of `key`, made if there is none. Beyond `limit` values, the one that was used longest ago is dropped. */
 function cached<T>(map: Map<string, T>, key: string, limit: number, make: () => T): T {
   const value = map.get(key) ?? make();
   map.delete(key);

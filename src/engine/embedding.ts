@@ -4,8 +4,8 @@ import { embeddingName } from "../checkpoint/weight-shapes.ts";
 import { type DigestedRange, isWhole } from "../graph/digest.ts";
 
 /**
- * Rows of the embedding table, read from the checkpoint as they are needed. A mapped table would become resident row
- * by row, so that memory grew with every new word of a conversation; a read leaves nothing behind.
+ * Rows of the embedding table, read from the checkpoint as they are needed. A mapped table would become resident row by
+ * row, so that memory grew with every new word of a conversation. A read leaves nothing in memory.
  */
 export class Embedding {
   #changed: ModelChanged | undefined;
@@ -13,11 +13,11 @@ export class Embedding {
   constructor(
     private readonly checkpoint: Checkpoint,
     private readonly hiddenSize: number,
-    /** What the table must be. */
+    /** What the table's bytes must be. */
     private readonly table: DigestedRange,
   ) {}
 
-  /** Throws ModelChanged, from then on always, when somebody wrote to the table, so that rows may be others. */
+  /** Throws ModelChanged once the table was written to, and always from then on: its rows may have changed. */
   requireUnchanged(): void {
     const file = this.checkpoint.changedFile();
     if (file !== undefined && !isWhole(this.table)) this.#changed = new ModelChanged(file);
@@ -29,7 +29,7 @@ export class Embedding {
     try {
       this.checkpoint.readFloats(embeddingName, tokenId * this.hiddenSize, out.subarray(at, at + this.hiddenSize));
     } catch (error) {
-      this.requireUnchanged(); // A file that was cut off is a changed one, too.
+      this.requireUnchanged(); // A file that was cut off has changed, too.
       throw error;
     }
   }

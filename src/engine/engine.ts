@@ -2,8 +2,8 @@
  * The engine as the rest of kakeya sees it: sequences and tokens, never tensors.
  *
  * A sequence is all that the engine holds of one session; its key/value cache has a fixed size. Every method that
- * changes a sequence answers with what it holds afterwards, counted from its rows, so that the caller can check it
- * (INV-1, INV-2).
+ * changes a sequence returns what it holds afterwards, counted from its rows, so that the caller can check it (INV-1,
+ * INV-2).
  */
 
 import type { KvFormat, Quantization } from "../graph/plan.ts";
@@ -14,7 +14,7 @@ export type { KvFormat, Quantization };
 export type SequenceId = number;
 
 export interface EngineInfo {
-  /** The name the model was asked for by: a directory's base name or a Hugging Face id. */
+  /** The name by which the model was asked for: a directory's base name or a Hugging Face id. */
   modelId: string;
   /** The folder of its files: weights, configuration, tokenizer. */
   modelDir: string;
@@ -31,7 +31,7 @@ export interface EngineInfo {
   kv: KvFormat;
   /** Whether the loaded kernels gave the same bits however a history was cut (checked at load). */
   exact: boolean;
-  /** Steps run a multiple of so many rows, because the kernels then give the same bits for any number of them. */
+  /** Steps run a multiple of this many rows, because the kernels then give the same bits for any number of them. */
   rowMultiple: number;
   /** Live bytes one cached token takes: layers * kvHeads * 2 rows of 4 * headDim bytes, or of headDim + 4 in 8 bits. */
   kvBytesPerToken: number;
@@ -39,7 +39,7 @@ export interface EngineInfo {
   kvSlabBytes: number;
   /** From generation_config.json and tokenizer_config.json. */
   eosTokenIds: number[];
-  /** What is odd about the model or the options; it runs all the same. */
+  /** What is odd about the model or the options; it runs nevertheless. */
   warnings: readonly string[];
   /** Sequences that can exist at once. */
   capacity: number;
@@ -50,16 +50,16 @@ export interface EngineInfo {
   facts: EngineFacts;
 }
 
-/** Engines whose facts are the same continue each other's sequences, to the bit. */
+/** Engines with the same facts continue each other's sequences, to the bit. */
 export interface EngineFacts {
-  /** Of the layout of a saved sequence's body. */
+  /** The version of a saved sequence's layout. */
   format: number;
   /** SHA-256 (hex) over the weights' bytes, the configuration and the quantization. */
   fingerprint: string;
   /** Part of the fingerprint as well; here so that people see what differs. */
   kv: KvFormat;
   device: string;
-  /** What the device's kernels are chosen by. */
+  /** What decides which of the device's kernels run. */
   instructions: string;
   rowMultiple: number;
   sink: number;
@@ -100,13 +100,13 @@ export interface GenerateRequest {
   maxTokens: number;
   /** The generation ends with the first of these; it is part of the history. */
   eosTokenIds: readonly number[];
-  /** A step adds one id, and no guesses: whoever reads them decides after each whether another is wanted. */
+  /** Each step adds one id and runs no guesses: the reader decides after each id whether it wants another. */
   oneByOne?: boolean;
 }
 
 /** What one step added to a sequence: it is cached when this arrives. */
 export interface Step {
-  /** The id that was chosen before the step, and the guesses after it that turned out right. */
+  /** The id that was chosen before the step, and the guesses after it that were right. */
   tokenIds: readonly number[];
   /** Guesses that the step ran, right or wrong. */
   drafted: number;
@@ -117,15 +117,15 @@ export type EndReason = "max-tokens" | "eos" | "stopped";
 
 /** A generation under way. It runs only the steps it is allowed, so that it never gets far ahead of its reader. */
 export interface Generation {
-  /** Lets it run so many more steps. */
+  /** Lets it run this many more steps. */
   allow(steps: number): void;
-  /** Ends it before its next step; a step that has begun is finished, and told. */
+  /** Ends it before its next step; a step that has begun is finished, and reported. */
   stop(): void;
-  /** Settles after the last step was told; rejects when a step failed. */
+  /** Resolves after the last step was reported; rejects when a step failed. */
   readonly ended: Promise<EndReason>;
 }
 
-/** What makes the same sequence elsewhere, to the bit. */
+/** A copy that makes the same sequence elsewhere, to the bit. */
 export interface SavedSequence {
   facts: SavedFacts;
   /** The live rows, the sinks' original keys and the last logits, float32, little endian. */
@@ -142,7 +142,7 @@ export interface SavedFacts extends EngineFacts {
   best: number;
 }
 
-/** A saved sequence was computed by something else, so its bits would not go on as they were. */
+/** A saved sequence was computed by something else, so it would continue with other bits. */
 export class ForeignSequence extends Error {
   override name = "ForeignSequence";
 }
@@ -161,7 +161,7 @@ export interface Engine {
   readonly crashed: AbortSignal;
   /** An empty sequence. Rejects with RangeError when `capacity` of them exist. */
   create(): Promise<SequenceId>;
-  /** Ends what runs on the sequence, and gives its place back. */
+  /** Ends what runs on the sequence, and frees its place. */
   free(sequence: SequenceId): Promise<void>;
   /**
    * Runs `tokenIds` (all < vocabSize, at least one) through the model; resolves when they are cached. Long ones are cut
@@ -169,16 +169,16 @@ export interface Engine {
    */
   append(sequence: SequenceId, tokenIds: Uint32Array, logits?: "last" | "none"): Promise<SequenceState>;
   /**
-   * Lets the model continue a sequence that has logits: in each step the next id is chosen from the last logits and run.
-   * All generations that may run a step share it. `onStep` is told each step, in order.
+   * Lets the model continue a sequence that has logits: in each step the next id is chosen from the last logits and
+   * run. All generations that may run a step share it. `onStep` gets each step, in order.
    */
   generate(sequence: SequenceId, request: GenerateRequest, onStep: (step: Step) => void): Generation;
-  /** Counts the sequence's rows anew from memory. */
+  /** Counts the sequence's rows again, from memory. */
   state(sequence: SequenceId): Promise<SequenceState>;
-  /** What `load` makes the same sequence of, here or in another engine with the same facts. */
+  /** A copy from which `load` makes the same sequence, here or in another engine with the same facts. */
   save(sequence: SequenceId): Promise<SavedSequence>;
   /**
-   * Takes over the memory of `saved.body`. Rejects with ForeignSequence when it was computed by something else, and
+   * Takes the memory of `saved.body`. Rejects with ForeignSequence when it was computed by something else, and
    * RangeError when it is damaged.
    */
   load(saved: SavedSequence): Promise<SequenceId>;
@@ -201,7 +201,7 @@ export interface EngineOptions {
   capacity: number;
   /** Intra-op threads of ONNX Runtime; absent: chosen from the machine and the model. */
   threads?: number;
-  /** Guess ids from a sequence's own history, and keep those that turn out right. Changes speed, never ids. */
+  /** Guess ids from a sequence's own history, and keep those that are right. Changes speed, never ids. */
   draft?: boolean;
   /** Progress while an engine file is built. */
   onProgress?: (p: { doneBytes: number; totalBytes: number }) => void;

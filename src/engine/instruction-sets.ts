@@ -1,7 +1,10 @@
 import { readFileSync } from "node:fs";
 import { cpus } from "node:os";
 
-/** Those by which ONNX Runtime's CPU kernels are chosen; other kernels add in another order, so give other bits. */
+/**
+ * The instruction sets by which ONNX Runtime chooses its CPU kernels. Other kernels add in another order, so they give
+ * other bits.
+ */
 const decisive = [
   ...[
     "avx",

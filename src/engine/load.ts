@@ -38,7 +38,7 @@ export interface LoadedBackend {
   info: EngineInfo;
   /** Folder of the engine file. */
   dir: string;
-  /** What of the files it reads was not looked at in full. */
+  /** The files that it reads and that were only sampled at the start. */
   sampled: DigestedRange[];
 }
 
@@ -81,12 +81,12 @@ export async function loadBackend(options: LoadOptions, onProgress: OnProgress):
   if (!finite) {
     await backend.close();
     if (Object.values(file.ranges).every(isWhole)) throw new NotFinite(file.modelPath);
-    // The sample missed the damage: build the engine file anew.
+    // The sample missed the damage: build the engine file again.
     discardManifest(file.dir);
     return loadBackend(options, onProgress);
   }
   // ONNX Runtime repacked the weights and won't read most of the file again; and what a first start unpacked from the
-  // executable, 50 MB, is not needed again either. Both stay resident until somebody says so.
+  // executable, 50 MB, is not needed again either. Both stay resident until the system is told.
   pageOut(join(file.dir, weightFileName));
   pageOut(process.execPath, "rw-p");
   const info: EngineInfo = {
@@ -118,7 +118,7 @@ function machineMemory(): MachineMemory {
   return { totalBytes: process.constrainedMemory(), availableBytes: process.availableMemory() };
 }
 
-/** An array ends at 4 GiB, however much memory there is. */
+/** An array holds at most 4 GiB, however much memory there is. */
 function allocate<T>(make: () => T): T {
   try {
     return make();

@@ -7,22 +7,22 @@ export interface MemoryNeed {
   quantization: Quantization;
   /** Numbers in the model. */
   weights: number;
-  /** Of one session: its slab and its last logits. */
+  /** Bytes of one session: its slab and its last logits. */
   sessionBytes: number;
   capacity: number;
 }
 
 export interface MachineMemory {
-  /** What there is, or what this process may have of it. */
+  /** The machine's memory, or this process's share of it. */
   totalBytes: number;
-  /** What nobody else uses now. */
+  /** Memory that nobody uses now. */
   availableBytes: number;
 }
 
-/** What a server takes apart from weights and sessions. */
+/** What a server takes besides weights and sessions. */
 const processBytes = 150e6;
 
-/** Of a weight in memory: packed anew by ONNX Runtime, with the scale and the sum of its block. */
+/** A weight in memory, as ONNX Runtime packs it: with a share of its block's scale and sum. */
 function bytesPerWeight(quantization: Quantization): number {
   if (quantization === "f32") return 4;
   const { bits, blockSize } = blockFormats[quantization];
@@ -35,8 +35,9 @@ export function modelMemoryBytes(quantization: Quantization, weights: number): n
 }
 
 /**
- * Answers with a warning when others leave too little memory now.
- * @throws Error when there never is enough; it says how much is needed, how much there is, and which flag to lower
+ * Returns a warning when too little memory is free now.
+ * @throws Error when the machine does not have enough; it says how much is needed, how much there is, and which flag to
+ * lower
  */
 export function requireMemory(need: MemoryNeed, { totalBytes, availableBytes }: MachineMemory): string | undefined {
   const { quantization, weights, sessionBytes, capacity } = need;

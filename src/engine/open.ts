@@ -22,8 +22,8 @@ interface Pending {
 
 /**
  * Loads a model and starts the engine's worker. The worker ends by itself, after "failed" and after "close": a worker
- * that is terminated inside onnxruntime-node takes the whole process along (SIGABRT: its C++ exception can't become a
- * JavaScript one any more).
+ * that is terminated inside onnxruntime-node takes the whole process with it (SIGABRT: its C++ exception can no longer
+ * become a JavaScript one).
  */
 export async function openEngine(options: EngineOptions): Promise<Engine> {
   const { onProgress, ...load } = options;
@@ -44,7 +44,7 @@ class WorkerEngine implements Engine {
   readonly info: EngineInfo;
   readonly #crash = new AbortController();
   readonly crashed = this.#crash.signal;
-  /** Ends what reads files in the background. */
+  /** Stops reading files in the background. */
   readonly #stop = new AbortController();
   readonly #pending = new Map<number, Pending>();
   #nextId = 1;
@@ -136,13 +136,16 @@ class WorkerEngine implements Engine {
     return pending;
   }
 
-  /** Reads on what the start only sampled, slowly. Damage ends the engine: nobody knows which answers were wrong. */
+  /**
+   * Slowly reads the rest of what the start only sampled. Damage ends the engine: nobody knows which answers were
+   * wrong.
+   */
   async #watch(dir: string, sampled: readonly DigestedRange[]): Promise<void> {
     for (const range of sampled) {
       if (await staysWhole(range, this.#stop.signal)) continue;
       discardManifest(dir);
       const problem = "is not what it was when the engine file was built";
-      this.#end(new EngineCrashed(`${range.file} ${problem}; the next start builds it anew from the checkpoint`));
+      this.#end(new EngineCrashed(`${range.file} ${problem}; the next start builds it again from the checkpoint`));
       return;
     }
   }

@@ -4,7 +4,8 @@ import type { Backend, Ran, Sequence } from "./backend.ts";
 /**
  * The bits that a kernel computes for a row depend on how many rows there are, by a rule of the kernel and the
  * processor: not at all, or only on whether they are even, or a multiple of four, and so on. A step that runs such a
- * multiple gives each row the bits that it has in any other. `block` means: always as many rows as a block has tokens.
+ * multiple gives each row the same bits as any other such step. `block` means: always as many rows as a block has
+ * tokens.
  */
 const rowMultiples = [1, 2, 4, 8, 16, block] as const;
 export type RowMultiple = (typeof rowMultiples)[number];
@@ -12,7 +13,7 @@ export type RowMultiple = (typeof rowMultiples)[number];
 /** Numbers of rows that are tried: what remains of a tile of 2, 4, 8 or 16 rows, in small steps and in large ones. */
 const probes = [1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 16, 18, 20, 24, 28];
 
-/** The size of a step of n sequences with `tokens` rows each, made up to a multiple of rows at the least cost. */
+/** The size of a step of n sequences with `tokens` rows each, padded to a multiple of rows at the least cost. */
 export function stepSize(
   n: number,
   tokens: number,
@@ -20,7 +21,8 @@ export function stepSize(
   multiple: RowMultiple,
 ): { n: number; tokens: number } {
   let least = { n, tokens: Math.ceil(tokens / multiple) * multiple };
-  // More sequences make up the rows, too: three of one token are four rows with another one, and six with a second token.
+  // More sequences can fill up the rows, too: three of one token become four rows with another sequence, or six with a
+  // second token.
   for (let more = n; more <= Math.min(capacity, n + multiple); more++) {
     const fit = { n: more, tokens: leastTokens(more, tokens, multiple) };
     if (fit.n * fit.tokens < least.n * least.tokens) least = fit;
@@ -34,7 +36,7 @@ function leastTokens(n: number, tokens: number, multiple: number): number {
   return fit;
 }
 
-/** Runs steps with as many rows as they have tokens, or made up to a multiple. */
+/** Runs steps with as many rows as they have tokens, or padded to a multiple. */
 export interface Padded {
   rowMultiple: RowMultiple;
 }
@@ -56,7 +58,7 @@ export async function settleRowRule<S extends Sequence>(backend: Backend<S>, ste
   return cutsGiveSameBits(backend);
 }
 
-/** By number of rows: whether a step of so many gives each row the bits that it has in a step of a whole block. */
+/** By number of rows: whether a step of that many gives each row the bits that it has in a step of a whole block. */
 async function sameAsWholeBlock<S extends Sequence>(backend: Backend<S>): Promise<Map<number, boolean>> {
   const sequence = await atBlockStart(backend);
   const tokenIds = someIds(backend, block);
@@ -75,7 +77,10 @@ async function sameAsWholeBlock<S extends Sequence>(backend: Backend<S>): Promis
   return same;
 }
 
-/** Nine tokens whole, and cut in pieces with the last one in a batch: compares the bits of the last one's logits. */
+/**
+ * Runs nine tokens in one piece, then cut in pieces with the last token in a batch, and compares the bits of its
+ * logits.
+ */
 async function cutsGiveSameBits<S extends Sequence>(backend: Backend<S>): Promise<Settled> {
   const tokenIds = someIds(backend, 9);
   const whole = await atBlockStart(backend);

@@ -27,7 +27,7 @@ interface Generating<S> {
 /**
  * What runs next on a backend: in each round one step of every generation that may run one, then one chunk of one
  * append. So sequences decode together, appends take turns, and neither starves the other. A generation whose reader is
- * slow is allowed no step, and so takes no part: nothing queues up.
+ * slow may run no step and takes no part, so nothing queues up.
  */
 export class Scheduler<S extends Sequence> {
   readonly #appends: Append<S>[] = [];
@@ -35,13 +35,13 @@ export class Scheduler<S extends Sequence> {
   readonly #between: (() => void)[] = [];
   #running = false;
 
-  /** @param speculation guesses what comes next; without it, a step runs one token of each generation */
+  /** @param speculation guesses the next tokens; without it, a step runs one token of each generation */
   constructor(
     private readonly backend: Backend<S>,
     private readonly speculation?: Speculation<S>,
   ) {}
 
-  /** Does `work` when no step is under way. */
+  /** Does `work` while no step runs. */
   between<T>(work: () => T): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       this.#between.push(() => {
@@ -86,7 +86,7 @@ export class Scheduler<S extends Sequence> {
     };
   }
 
-  /** Ends what still runs on a sequence that goes. */
+  /** Ends what still runs on a sequence that is freed. */
   forget(sequence: S): void {
     this.speculation?.forget(sequence);
     for (const generating of this.#generating) if (generating.sequence === sequence) generating.end("stopped");
@@ -110,7 +110,7 @@ export class Scheduler<S extends Sequence> {
 
   async #run(): Promise<void> {
     for (;;) {
-      // So that those who ask at the same time share a step.
+      // Lets those who ask at the same time share a step.
       await messages();
       for (const work of this.#between.splice(0)) work();
       const ready = [...this.#generating].filter(({ allowed }) => allowed > 0);
@@ -122,7 +122,9 @@ export class Scheduler<S extends Sequence> {
     this.#running = false;
   }
 
-  /** One step of several generations. When it can't be run, each is run alone, and the one that fails, fails alone. */
+  /**
+   * One step of several generations. When it fails, each generation is run alone, so that only the faulty one fails.
+   */
   async #step(batch: readonly Generating<S>[]): Promise<void> {
     const chosen = batch.flatMap((generating) => {
       const { sequence, request } = generating;
@@ -186,7 +188,7 @@ function keptOf(ran: Ran, i: number, position: number, tokenIds: number[], reque
   return kept;
 }
 
-/** Tells what a step added, and ends the generation when that was its last token. */
+/** Reports what a step added, and ends the generation after its last token. */
 function told<S extends Sequence>(generating: Generating<S>, ran: number[], kept: number): void {
   const tokenIds = ran.slice(0, kept);
   generating.allowed -= 1;
@@ -196,7 +198,7 @@ function told<S extends Sequence>(generating: Generating<S>, ran: number[], kept
   else if (generating.left === 0) generating.end("max-tokens");
 }
 
-/** Lets messages in. */
+/** Lets messages arrive. */
 function messages(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
 }

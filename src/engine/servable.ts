@@ -9,13 +9,15 @@ import { modelMemoryBytes } from "./memory-need.ts";
 export interface Servable {
   architecture: string;
   parameters: number;
-  /** Of the checkpoint, on the disk. */
+  /** Bytes of the checkpoint on the disk. */
   weightBytes: number;
   /** What each quantization takes: its engine file, and the memory of a server before any session. */
   sizes: Record<Quantization, { engineFileBytes: number; memoryBytes: number }>;
 }
 
-/** Looks at a model as the engine does when it loads it, but for the weights themselves. Throws ModelError as it does. */
+/**
+ * Checks a model as the engine does when it loads it, except for the weights themselves. Throws ModelError as it does.
+ */
 export function servable(dir: string): Servable {
   const config = readConfig(dir);
   const checkpoint = openCheckpoint(dir);

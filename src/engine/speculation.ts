@@ -2,7 +2,7 @@ import type { Backend, Sequence } from "./backend.ts";
 import { type Drafter, draftLength, mostGuesses } from "./drafts/drafter.ts";
 import { RowCosts } from "./drafts/row-costs.ts";
 
-/** What guesses for one sequence. */
+/** The drafter of one sequence. */
 export type Guesser = Pick<Drafter, "push" | "expected" | "draft" | "settle">;
 
 /** One sequence's share of a step: the token that was chosen, to which guesses are added; `most` tokens in all. */
@@ -13,8 +13,8 @@ interface Share<S> {
 }
 
 /**
- * Adds guesses to steps, as many as pay: by what rows cost on this device, and by how often guesses were right. The
- * rows of a step don't change each other's bits, so which are kept, and how many were tried, changes no id.
+ * Adds as many guesses to steps as pay, by the cost of rows on this device and by how often guesses were right. The
+ * rows of a step don't change each other's bits, so it changes no id which guesses are kept, and how many were tried.
  */
 export class Speculation<S extends Sequence> {
   readonly #guessers = new Map<S, Guesser>();
@@ -48,7 +48,7 @@ export class Speculation<S extends Sequence> {
     }
   }
 
-  /** What a step took, for the next choice of how many guesses pay. */
+  /** The time that a step took, for the next choice of how many guesses pay. */
   timed(shares: readonly Pick<Share<S>, "tokenIds">[], ms: number): void {
     const longest = Math.max(...shares.map(({ tokenIds }) => tokenIds.length));
     this.#costs.record(this.backend.rowsOf(shares.length, longest), ms);

@@ -22,14 +22,14 @@ export interface NewRows {
 }
 
 /**
- * Where every step's new keys and values go, by layer. One place for all sizes of a step: one for each would in time
+ * Where every step's new keys and values go, by layer. Steps of all sizes share it: a place for each size would in time
  * be 32 places, which is 121 MB at Qwen3-0.6B's shape.
  */
 export class NewRowMemory {
   readonly keys: readonly FreshRows[];
   readonly values: readonly FreshRows[];
 
-  /** Has room for so many tokens, over all sequences of a step. */
+  /** Has room for this many tokens, over all sequences of a step. */
   constructor(
     { layers, kvHeads, headDim }: ModelConfig,
     readonly kv: KvFormat,

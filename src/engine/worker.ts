@@ -13,7 +13,7 @@ const refusal = (error: unknown): Refusal =>
 let core: Engine | undefined;
 const generations = new Map<number, Generation>();
 type Steps = Extract<FromWorker, { kind: "steps" }>["steps"];
-/** What the step that is being told has added so far. */
+/** What the current step has added so far. */
 let steps: Steps = [];
 
 self.onmessage = ({ data }: MessageEvent<ToWorker>) => {
@@ -58,7 +58,7 @@ async function answer(id: number, call: Call): Promise<void> {
 async function generate({ id, sequence, request }: Extract<ToWorker, { kind: "generate" }>): Promise<void> {
   try {
     const generation = loaded().generate(sequence, request, (step) => {
-      // All that one step adds is told at once, so in one message.
+      // All that one step adds is sent in one message.
       if (steps.push({ id, step }) === 1) queueMicrotask(tell);
     });
     generations.set(id, generation);
@@ -80,7 +80,7 @@ function tell(): void {
   steps = [];
 }
 
-/** Ends this thread, not the process: nobody else can know that it is not inside ONNX Runtime just now. */
+/** Ends this thread, not the process. Only the thread itself knows that it is not inside ONNX Runtime now. */
 function end(): void {
   process.exit();
 }

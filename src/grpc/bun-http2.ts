@@ -1,15 +1,13 @@
 /**
- * What Bun's HTTP/2 server (1.4.5) lacks for gRPC, made good around `http2.createServer`. It leans on Bun's
- * internals, so it lives in this one file; test/grpc/bun-http2.test.ts fails without it, and also once Bun
- * no longer needs it.
+ * What Bun's HTTP/2 server (1.4.5) lacks for gRPC, added around `http2.createServer`. It relies on Bun's internals, so
+ * it lives in this one file; test/grpc/bun-http2.test.ts fails without it, and also once Bun no longer needs it.
  *
- * 1. One stream whose reader stalls (64 KB window full) parks the frames of all other streams of its
- *    connection until the peer sends something (oven-sh/bun pull request 43422). While two streams or more are
- *    open and frames wait, 'drain' on the raw socket makes Bun try again.
- * 2. A peer's SETTINGS_HEADER_TABLE_SIZE=0 is ignored (oven-sh/bun issue 19152), so nginx refuses the indexed
- *    headers of kept-alive upstream connections. Headers marked sensitive are never indexed.
- * 3. Bun cuts off (GOAWAY 11) a peer that cancels some hundred streams a second, which a busy client may; what is too
- *    much, resets.ts says.
+ * 1. One stream whose reader stalls (64 KB window full) parks the frames of all other streams of its connection until
+ * the peer sends something (oven-sh/bun pull request 43422). While two streams or more are open and frames wait,
+ * 'drain' on the raw socket makes Bun try again. 2. A peer's SETTINGS_HEADER_TABLE_SIZE=0 is ignored (oven-sh/bun issue
+ * 19152), so nginx refuses the indexed headers of kept-alive upstream connections. Headers marked sensitive are never
+ * indexed. 3. Bun cuts off (GOAWAY 11) a peer that cancels some hundred streams a second, which a busy client may do;
+ * resets.ts decides what is too much.
  */
 import { AsyncLocalStorage } from "node:async_hooks";
 import http2, { type Http2Server, type OutgoingHttpHeaders, type ServerHttp2Stream } from "node:http2";
@@ -30,7 +28,7 @@ export type AnyHttp2Server = Http2Server | http2.Http2SecureServer;
 
 const preparing = new AsyncLocalStorage<(server: AnyHttp2Server) => void>();
 
-/** Runs `bind`, and gives each HTTP/2 server that it makes to `prepare`: grpc-js shows its own to nobody. */
+/** Runs `bind`, and gives each HTTP/2 server that it makes to `prepare`, because grpc-js exposes none. */
 export function preparingServers<T>(prepare: (server: AnyHttp2Server) => void, bind: () => Promise<T>): Promise<T> {
   return preparing.run(prepare, bind);
 }

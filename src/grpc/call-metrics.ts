@@ -7,7 +7,7 @@ import { knownMethods, type MethodLabels, methodLabels } from "./methods.ts";
 const methodLabelNames = ["grpc_type", "grpc_service", "grpc_method"];
 const handlingBucketsS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
 
-/** Calls under the names and labels of go-grpc-prometheus, for the dashboards that know them. */
+/** Calls under the names and labels of go-grpc-prometheus, for dashboards that expect them. */
 export class CallMetrics {
   readonly #started: Counter;
   readonly #handled: Counter;
@@ -29,7 +29,7 @@ export class CallMetrics {
       buckets: handlingBucketsS,
       registers: [registry],
     });
-    // A rate over a counter that does not exist yet is no zero.
+    // A counter that does not exist yet has no rate, not even zero.
     for (const method of knownMethods) {
       for (const zero of [this.#started, this.#received, this.#sent]) zero.inc({ ...method }, 0);
       this.#handled.inc({ ...method, grpc_code: "OK" }, 0);
@@ -64,7 +64,7 @@ export class CallMetrics {
   };
 }
 
-/** NOT_FOUND as NotFound, which is how Go says it, and so the dashboards. */
+/** NOT_FOUND as NotFound: Go's spelling, which dashboards expect. */
 function codeLabel(code: Status): string {
   if (code === Status.OK) return "OK";
   const words = (Status[code] ?? "UNKNOWN").split("_");

@@ -1,7 +1,7 @@
 import { ServerCredentials } from "@grpc/grpc-js";
 import type { TlsSettings } from "../host/tls.ts";
 
-/** grpc-js's own can't be told which ciphers to refuse. */
+/** grpc-js's own credentials can't refuse ciphers. */
 class TlsCredentials extends ServerCredentials {
   constructor({ cert, key, ca, ...handshake }: TlsSettings) {
     super(handshake, { cert: [cert], key: [key], ...(ca === undefined ? {} : { ca }) });

@@ -1,6 +1,6 @@
 import { longestDelayMs } from "../host/within.ts";
 
-/** grpc-js wraps what is longer, into the past. */
+/** Longer timeouts wrap around in grpc-js, and end in the past. */
 const longest = `${Math.floor(longestDelayMs / 1000)}S`;
 
 const msOfUnit: Record<string, number> = { H: 3_600_000, M: 60_000, S: 1000, m: 1, u: 1e-3, n: 1e-6 };

@@ -8,7 +8,10 @@ class Undecodable {
   constructor(readonly reason: string) {}
 }
 
-/** The same service, whose undecodable requests get as far as the middleware; grpc-js answers INTERNAL and tells nobody. */
+/**
+ * The same service, whose undecodable requests reach the middleware. By itself, grpc-js answers INTERNAL and reports
+ * nothing.
+ */
 export function withUndecodable<Definition extends TsProtoServiceDefinition>(definition: Definition): Definition {
   const methods = Object.entries(definition.methods).map(([name, method]) => {
     const requestType = { ...method.requestType, decode: caught(method.requestType.decode) };
@@ -43,7 +46,7 @@ export function decodedMiddleware(log: Log, now: () => number): ServerMiddleware
       if (!(request instanceof Undecodable)) return;
       const { path } = call.method;
       undecodable({ path, reason: request.reason, peer: context.peer });
-      throw new ServerError(Status.INVALID_ARGUMENT, `the request is no message of ${path}: ${request.reason}`);
+      throw new ServerError(Status.INVALID_ARGUMENT, `the request is not a message of ${path}: ${request.reason}`);
     };
     if (call.requestStream) return yield* call.next(each(call.request, requireDecoded), context);
     requireDecoded(call.request);

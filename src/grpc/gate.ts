@@ -1,6 +1,6 @@
 /**
- * What a call passes before grpc-js hears of it, as soon as its headers are there and before any of its message is read.
- * Without it, whoever has no token could still fill the memory with messages and the time with calls.
+ * What a call passes before grpc-js sees it: as soon as its headers are there, and before any of its message is read.
+ * Without it, a caller without the token could still fill the memory with messages and the processor with calls.
  */
 import type { EventEmitter } from "node:events";
 import { constants, type IncomingHttpHeaders, type ServerHttp2Stream } from "node:http2";
@@ -59,7 +59,7 @@ export class Gate {
     parts.metrics.gauge("unfinished_request_bytes", help, () => unfinished.bytes);
   }
 
-  /** Stands before whoever listens for the server's streams from now on. */
+  /** Comes before everyone who listens for the server's streams from now on. */
   install(server: AnyHttp2Server): void {
     const { connections } = this.parts;
     connections.guard(server);
@@ -116,7 +116,7 @@ export class Gate {
   }
 }
 
-/** Ends a call at once; what is still on its way is not read. */
+/** Ends a call at once; the rest of it is not read. */
 function refuse(stream: ServerHttp2Stream, code: Status, details: string): void {
   if (stream.closed || stream.destroyed) return;
   if (!stream.headersSent) {

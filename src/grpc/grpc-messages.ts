@@ -5,8 +5,8 @@ import type { Log } from "../host/log.ts";
 const authorization = /(authorization["']?\s*:\s*\[?\s*["'])[^"']*/gi;
 
 /**
- * Sends grpc-js's messages through the log. What it says as an error is one connection's, and known from the call's
- * status. With GRPC_TRACE it prints whole headers: the tokens in them are left out.
+ * Sends grpc-js's messages through the log. Its errors concern one connection, and are known from the call's status.
+ * With GRPC_TRACE it prints whole headers: the tokens in them are left out.
  */
 export function logGrpcMessages(log: Log): void {
   const message = (...words: unknown[]) =>

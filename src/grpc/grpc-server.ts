@@ -58,7 +58,7 @@ export function createGrpcServer(parts: GrpcParts, options: ServerOptions): Serv
   return server;
 }
 
-/** Binds the server, with the gate before it, and answers with the address as clients dial it. */
+/** Binds the server, with the gate before it, and returns the address as clients dial it. */
 export function listenGrpc(server: Server, { bind, tls }: Listening, gate: Gate): Promise<string> {
   return listen(bind, (address) =>
     preparingServers(

@@ -14,7 +14,7 @@ interface Streaming {
   responseStream: boolean;
 }
 
-/** What is no method of ours, however it is called: callers must not be able to make up label values. */
+/** Anything that is not a method of ours, whatever its name: callers must not be able to invent label values. */
 const unknownMethod: MethodLabels = { grpc_type: "unary", grpc_service: "unknown", grpc_method: "unknown" };
 
 const labelsOfPath = new Map<string, MethodLabels>();

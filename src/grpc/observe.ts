@@ -2,7 +2,7 @@ import { ServerError, type ServerMiddleware, Status } from "nice-grpc";
 import type { Log } from "../host/log.ts";
 import { shownSessionId } from "../session/session-id.ts";
 
-/** Logs every call. Belongs outside the middleware that makes statuses of errors. */
+/** Logs every call. It belongs outside the middleware that turns errors into statuses. */
 export function observingMiddleware(log: Log, now: () => number): ServerMiddleware {
   return async function* observe(call, context) {
     const startedAtS = now();

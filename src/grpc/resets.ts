@@ -1,7 +1,7 @@
 import { constants, type ServerHttp2Stream } from "node:http2";
 import type { Session } from "./bun-http2.ts";
 
-/** What may be taken at once, and what comes back a second. */
+/** What may be used at once, and what is added each second. */
 interface Allowance {
   burst: number;
   perSecond: number;
@@ -11,7 +11,7 @@ interface Allowance {
 const ofServer: Allowance = { burst: 1000, perSecond: 1000 };
 /** Twice as many as a connection can have open, and more than a busy client cancels. */
 const ofConnection: Allowance = { burst: 512, perSecond: 500 };
-/** So few of one connection are never too many, however many others take. */
+/** So few resets of one connection are never too many, whatever others do. */
 const harmless = 50;
 
 /** Ends connections that reset calls faster than an honest client cancels them, alone or together with others. */
@@ -45,7 +45,7 @@ export class ResetLimit {
     const withinServer = this.#server.take(nowS);
     if (withinOwn && (withinServer || own.taken <= harmless)) return;
     this.onCut(session);
-    // At once: the rest of what it has sent is not even parsed.
+    // At once, so that the rest of what it has sent is not even parsed.
     session.destroy(new Error("too many resets"), constants.NGHTTP2_ENHANCE_YOUR_CALM);
   }
 }

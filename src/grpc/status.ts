@@ -12,7 +12,7 @@ const statusOfKind: Record<SessionErrorKind, Status> = {
   "resource-exhausted": Status.RESOURCE_EXHAUSTED,
 };
 
-/** Says errors as gRPC statuses. What nobody foresaw is INTERNAL, and its stack goes to the log alone. */
+/** Turns errors into gRPC statuses. An unforeseen error is INTERNAL, and its stack goes to the log only. */
 export function statusMiddleware(log: Log): ServerMiddleware {
   return async function* errorsAsStatuses(call, context) {
     try {

@@ -2,9 +2,9 @@
 const perTurn = 32;
 
 /**
- * Lets streams in a few a turn of the event loop, in their order. A burst of streams, each reset at once, costs a call's
- * whole set-up a stream when it is answered as it arrives, and meanwhile nothing else runs. Those that wait here are
- * reset before their turn comes.
+ * Lets in a few streams in each turn of the event loop, in their order. If a burst of streams that are reset at once
+ * were answered as they arrive, each would cost a call's whole set-up, and nothing else could run. Those that wait here
+ * are reset before their turn comes.
  */
 export class Turnstile {
   #left = perTurn;

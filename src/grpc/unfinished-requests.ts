@@ -14,7 +14,7 @@ interface Group {
 }
 
 /**
- * Bounds what is held of requests that have begun and not ended. gRPC hands a message on when it is complete, and until
+ * Bounds the bytes held of requests that have begun and not ended. gRPC passes a message on when it is complete; until
  * then its bytes stay in memory for as long as the caller likes. Beyond a limit the largest unfinished request is given
  * up, so that many small ones are never kept out by a few large ones.
  */

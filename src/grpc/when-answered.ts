@@ -2,7 +2,7 @@ import type { OutgoingHttpHeaders, ServerHttp2Stream } from "node:http2";
 import { Status } from "nice-grpc";
 
 /**
- * Calls `onEnd` once, with the status that leaves on this stream whoever sent it, or CANCELLED when the stream closes
+ * Calls `onEnd` once, with the status that leaves on this stream, whoever sent it, or CANCELLED when the stream closes
  * without one.
  */
 export function whenAnswered(stream: ServerHttp2Stream, onEnd: (code: Status) => void): void {

@@ -36,7 +36,7 @@ export class InvariantViolated extends SessionError {
   }
 }
 
-/** Ids were computed and could not be written to the state: the session goes on from what is written. */
+/** Ids were computed but could not be written to the state: the session continues from what is written. */
 export class NotRecorded extends SessionError {
   constructor(cause: unknown) {
     const words = cause instanceof Error ? cause.message : String(cause);
@@ -45,7 +45,7 @@ export class NotRecorded extends SessionError {
   }
 }
 
-/** The session left memory while a call was on its way to it: the call has to find it again. */
+/** The session left memory while a call was on its way to it, so the call has to find it again. */
 export class SessionLeft extends Error {
   override name = "SessionLeft";
 }

@@ -1,25 +1,25 @@
 import type { EndReason, Engine, GenerateRequest, Generation, SequenceId, Step } from "../engine/engine.ts";
 
 /**
- * The ids of one generation on their way to one reader. The engine does not wait for the reader between two steps, and
- * yet runs at most `ahead` steps more than were read: with 0, a step begins when its id is asked for.
+ * The ids of one generation on their way to one reader. The engine does not wait for the reader between two steps, but
+ * runs at most `ahead` steps more than were read: with 0, a step begins when its id is asked for.
  */
 export class IdStream implements AsyncIterable<number> {
   readonly #generation: Generation;
-  /** Settles as the generation does; a failure is kept for the reader. */
+  /** Settles with the generation; a failure is kept for the reader. */
   readonly #over: Promise<void>;
   readonly #unread: (readonly number[])[] = [];
-  /** Steps that were told, and whose ids can't be read yet. */
+  /** Steps that were reported, but whose ids can't be read yet. */
   #kept = 0;
   #lastKept: Promise<void> | undefined;
-  /** Steps that the engine may run and has not told yet. */
+  /** Steps that the engine may run and has not reported yet. */
   #allowed = 0;
   #wake = () => {};
   #end: { reason: EndReason } | { error: unknown } | undefined;
 
   /**
-   * `onStep` sees each step as it is committed, read or not; where it answers with a promise, the ids can be read once
-   * that has resolved. When it throws or rejects, the generation fails with that.
+   * `onStep` sees each step as it is committed, read or not; if it returns a promise, the ids can be read once that has
+   * resolved. When it throws or rejects, the generation fails with that.
    */
   constructor(
     engine: Engine,
@@ -54,7 +54,7 @@ export class IdStream implements AsyncIterable<number> {
     return this.#end && "reason" in this.#end ? this.#end.reason : undefined;
   }
 
-  /** The engine has nothing to do for it until somebody reads on. */
+  /** The engine has nothing to do for it until somebody reads more. */
   get resting(): boolean {
     return this.#allowed === 0;
   }

@@ -7,7 +7,7 @@ export interface Violation {
   message: string;
 }
 
-/** What a session believes of its sequence after running tokens. */
+/** What a session expects of its sequence after running tokens. */
 export interface Expectation {
   /** Tokens in the history before the run, counted by the session. */
   historyBefore: number;

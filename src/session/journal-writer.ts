@@ -8,8 +8,8 @@ interface Waiting {
 }
 
 /**
- * Writes ids to the journal. What comes at the same time, the ids of one decode step of all sessions, goes into one
- * transaction, and so does what comes while another one is being written.
+ * Writes ids to the journal. Ids that come at the same time, such as those of one decode step of all sessions, go into
+ * one transaction. So do ids that come while a transaction is being written.
  */
 export class JournalWriter {
   #waiting: Waiting[] = [];
@@ -34,13 +34,13 @@ export class JournalWriter {
 
   async #write(): Promise<void> {
     while (this.#waiting.length > 0) {
-      // All sessions of one step are told in the same turn of the event loop.
+      // All sessions of one step report in the same turn of the event loop.
       await new Promise((resolve) => setImmediate(resolve));
       await this.#commit(this.#waiting.splice(0));
     }
   }
 
-  /** When they can't be written together, each is written alone, and the one that fails, fails alone. */
+  /** When they can't be written together, each is written alone, so that only the faulty one fails. */
   async #commit(batch: readonly Waiting[]): Promise<void> {
     try {
       await this.state.commit(batch.map(({ entry }) => entry));

@@ -7,17 +7,17 @@ import { JournalWriter } from "./journal-writer.ts";
 import type { Session, SessionHistory, SessionInfo, SessionRecord, SessionStart } from "./session.ts";
 import { savedOf, sessionFacts, snapshotOf } from "./snapshots.ts";
 
-/** What parking tells of itself, for metrics and logs. */
+/** What parking reports, for metrics and logs. */
 export interface ParkingEvents {
   parked(session: Session): void;
   restored(session: StoredSession, restored: { durationS: number; replayedTokens: number }): void;
-  /** Something that costs no ids: a snapshot that is damaged, or could not be written. */
+  /** A problem that loses no ids: a snapshot is damaged, or could not be written. */
   warned(words: string): void;
 }
 
 export interface ParkingOptions {
   state: StateStore;
-  /** Compute sessions again that another model, geometry or kind of device has computed. */
+  /** Compute sessions again if another model, geometry or kind of device computed them. */
   rebuild: boolean;
   /** Idle time after which a session is removed, in seconds; 0: never. */
   ttlS: number;
@@ -28,11 +28,11 @@ export interface ParkingOptions {
   events: ParkingEvents;
 }
 
-/** A snapshot is due when computing again what came after the last one would take this long, in seconds, */
+/** A snapshot is due when computing everything after the last one again would take this long, in seconds, */
 const replayS = 2;
 /** but not after fewer tokens. */
 const leastTokens = 256;
-/** Fewer tokens at once don't tell how fast a replay is. */
+/** A replay of fewer tokens does not tell how fast one is. */
 const measuredTokens = 32;
 /** Ids that are read at once to be computed again. */
 const replayedAtOnce = 65_536;
@@ -56,7 +56,7 @@ export class Parking {
     this.#journal = new JournalWriter(options.state);
   }
 
-  /** Writes a new session down; answers with where its ids go. */
+  /** Writes a new session down; returns where its ids go. */
   async begin(session: { id: string; label: string; eosTokenIds: readonly number[] }): Promise<SessionRecord> {
     return this.#record(await this.#stated(() => this.#state.create({ ...session, facts: this.#facts })));
   }
@@ -94,7 +94,7 @@ export class Parking {
   }
 
   /**
-   * Makes the session's sequence anew: the newest good snapshot, and what came after it computed again.
+   * Makes the session's sequence again: loads the newest good snapshot, and computes what came after it.
    * @param inPlace does its work when there is a place for the sequence
    */
   async restore(
@@ -133,8 +133,8 @@ export class Parking {
   }
 
   /**
-   * Takes a session out of memory, which has left its store already. Resolves when its place is free, to when its
-   * snapshot is on the disk.
+   * Takes a session, which has left its store already, out of memory. Resolves when its place is free; what it resolves
+   * to settles when its snapshot is on the disk.
    */
   async park(session: Session): Promise<{ written: Promise<void> }> {
     await this.#journal.flushed();
@@ -256,7 +256,7 @@ export class Parking {
     const { id, lease } = session;
     if (lease === undefined) return;
     const snapshot = snapshotOf(await this.engine.save(session.sequence));
-    // Its ids were told before it was taken, and must be in the journal before it.
+    // Its ids were reported before it was taken, and must be in the journal before it.
     await this.#journal.flushed();
     this.#snapshotAt.set(id, snapshot.position);
     this.#writing = this.#state.saveSnapshot(lease, snapshot).catch((error: unknown) => this.#notWritten(error));
@@ -267,7 +267,7 @@ export class Parking {
     this.options.events.warned(`a snapshot was not written, so its session will take longer to restore: ${words}`);
   }
 
-  /** Says what the state refuses in terms of what a caller can do about it. */
+  /** Turns the state's error into one that says what the caller can do. */
   async #stated<T>(work: () => Promise<T>): Promise<T> {
     try {
       return await work();

@@ -7,7 +7,7 @@ import { Turns } from "./turns.ts";
 
 export type StopReason = "max-tokens" | "eos" | "cancelled";
 
-/** What a generation says, in this order: at most one `truncated`, then ids, then one `done`. */
+/** What a generation gives, in this order: at most one `truncated`, then ids, then one `done`. */
 export type GenerationEvent =
   | { kind: "truncated"; droppedTokens: number }
   | { kind: "token"; tokenId: number }
@@ -18,11 +18,11 @@ export interface GenerateOptions {
   sampling: Sampling;
   /** The caller went away: the generation throws the signal's reason. */
   signal?: AbortSignal;
-  /** The server winds up: the generation ends with a `done` of its own, "cancelled". */
+  /** The server is shutting down: the generation ends with `done` "cancelled". */
   stop?: AbortSignal;
   /**
-   * Steps that the engine may run before their ids are read, so that it never waits for the way to the reader. With 0,
-   * nothing is in the history but what was read: who stops reading after an id has it as the last.
+   * Steps that the engine may run before their ids are read, so that it never waits for the reader's network. With 0,
+   * the history holds only what was read: after a reader stops, its last id is the history's last.
    */
   ahead?: number;
 }
@@ -41,6 +41,7 @@ export interface SessionInfo {
   /** Guesses that the engine ran since the session came into memory, and those of them that were right. */
   draftedTokens: number;
   acceptedDrafts: number;
+  /** Time since a call began or a token was cached, in seconds. */
   idleS: number;
   /** Undefined: the history is empty, or the id is not kept any more. */
   lastTokenId: number | undefined;
@@ -50,13 +51,13 @@ export interface SessionInfo {
 export interface SessionRecord {
   readonly lease: Lease;
   write(entry: JournalEntry): Promise<void>;
-  /** Told after ids were written: the time to take a snapshot may have come. */
+  /** Called after ids were written, when a snapshot may be due. */
   written(session: Session): void;
-  /** Told how long an append took to compute. */
+  /** Called with the time that an append took to compute. */
   measured(tokens: number, durationS: number): void;
 }
 
-/** What a session begins with, or goes on with when it has been away. */
+/** What a session begins with, or continues with when it comes back into memory. */
 export interface SessionStart {
   id: string;
   /** The client's own words. */
@@ -67,7 +68,7 @@ export interface SessionStart {
   record?: SessionRecord;
   /** Absent: an empty history. */
   history?: SessionHistory;
-  /** It is there for a call that is on its way: until then it is not idle. */
+  /** A call is on its way to the session; until it arrives, the session is not idle. */
   expected?: boolean;
   /** Its owner can compute it again at any time. */
   isRebuildable?: boolean;
@@ -89,18 +90,18 @@ export interface SessionHost {
   readonly now: () => number;
   /** Calls that may wait for one session. */
   readonly maxWaitingCalls: number;
-  /** Told when a session has no call in flight any more. */
+  /** Called when a session has no call in flight any more. */
   readonly onIdle: () => void;
-  /** Told of each step: guesses that it ran, and those that were right. */
+  /** Called after each step: guesses that it ran, and those that were right. */
   readonly onGuesses: (drafted: number, accepted: number) => void;
 }
 
 /**
- * One client's stream of tokens: counts its history, and owns the sequence of the engine that caches it.
- * It keeps no ids but the last: nothing in it grows.
+ * One client's stream of tokens: counts its history, and owns the sequence of the engine that caches it. It keeps no
+ * ids but the last: nothing in it grows.
  *
- * Every call throws SessionError; after InvariantViolated, or an error of another class, the sequence must be freed and
- * the session forgotten.
+ * Calls throw SessionError when they are refused. After InvariantViolated, or an error of another class, the sequence
+ * must be freed and the session forgotten.
  */
 export class Session {
   #historyTokens = 0;
@@ -111,14 +112,14 @@ export class Session {
   #liveBytes = 0;
   #activeAtS: number;
   #computing = false;
-  /** Of the generation under way. */
+  /** The ids of the generation under way. */
   #stream: IdStream | undefined;
   /** Why the cache holds ids that were not written: nothing may follow them. */
   #notRecorded: unknown;
   readonly #turns: Turns;
   readonly #record: SessionRecord | undefined;
   readonly #replayedTokens: number;
-  /** What the engine counts beyond the tokens that were this session's own work. */
+  /** What the engine counts beyond the tokens of this session's own calls. */
   readonly #notOwnTokens: number;
 
   constructor(
@@ -190,7 +191,7 @@ export class Session {
     return this.#computing || this.#stream?.resting === false;
   }
 
-  /** From now on every call, waiting ones too, finds the session gone. */
+  /** From now on all calls, waiting ones too, fail: the session is gone. */
   end(): void {
     this.#turns.close(sessionNotFound(this.id));
     void this.#stream?.stop();
@@ -203,8 +204,8 @@ export class Session {
   }
 
   /**
-   * Appends ids (all below the vocabulary's size) and computes them; answers with the history's length.
-   * Once its turn has come it runs to its end, whatever `signal` says.
+   * Appends ids (all below the vocabulary's size) and computes them; returns the history's length. Once its turn has
+   * come, it runs to its end, whatever `signal` says.
    */
   async append(tokenIds: Uint32Array, signal?: AbortSignal): Promise<number> {
     using _turn = await this.#turns.begin(signal);
@@ -241,14 +242,14 @@ export class Session {
     using _stopped = onAbort([signal, stop], () => void stream.stop());
     try {
       for await (const tokenId of stream) {
-        // Its reader may have rested for so long that the session was evicted meanwhile.
+        // Its reader may have paused so long that the session was evicted meanwhile.
         this.#throwIfGone();
         generatedTokens++;
         if (generatedTokens === 1) firstTokenS = this.host.now() - startedAtS;
         yield { kind: "token", tokenId };
       }
     } finally {
-      // What has run is part of the history, whether it was read or not.
+      // Ids that were run are part of the history, whether they were read or not.
       await stream.stop();
       this.#stream = undefined;
     }
@@ -285,14 +286,14 @@ export class Session {
     return await work({ ...own, generatedTokens: 0, replayedTokens: 0, state });
   }
 
-  /** Ends the session after all calls that came before; answers with the history's length. */
+  /** Ends the session after all calls that came before; returns the history's length. */
   async close(signal?: AbortSignal): Promise<number> {
     using _turn = await this.#turns.begin(signal);
     this.end();
     return this.#historyTokens;
   }
 
-  /** One that has only left memory ends its generation, and says so: its ids are kept. */
+  /** A session that has only left memory ends its generation with `done`: its ids are kept. */
   #throwIfGone(): void {
     const { closed } = this.#turns;
     if (closed !== undefined && !(closed instanceof SessionLeft)) throw closed;
@@ -302,7 +303,7 @@ export class Session {
     return this.host.engine.info.sink + this.host.engine.info.window;
   }
 
-  /** Has the cache's rows counted anew, so that no call builds on a corrupt cache. */
+  /** Counts the cache's rows again, so that no call builds on a corrupt cache. */
   async #recount(): Promise<SequenceState> {
     if (this.#notRecorded !== undefined) throw this.#notRecorded;
     const state = await this.#compute(() => this.host.engine.state(this.sequence));

@@ -5,8 +5,8 @@ import type { Facts } from "../state/facts.ts";
 import type { Snapshot } from "../state/store.ts";
 
 /**
- * What a session's ids have to be continued with. The layout of a snapshot is not part of it: where that differs, the
- * same bits come from the ids.
+ * What has to be the same to continue a session's ids. A snapshot's layout is not part of it: where that differs,
+ * computing the ids again gives the same bits.
  */
 export function sessionFacts({ format: _, ...facts }: EngineFacts): Facts {
   return { ...facts };

@@ -19,13 +19,13 @@ export type EvictionReason = "capacity" | "idle";
 /** How a session's life ended. */
 export type SessionOutcome = "closed" | "evicted" | "violated" | "failed" | "shutdown";
 
-/** What the store tells of its sessions' lives, for metrics and logs. */
+/** What the store reports of its sessions' lives, for metrics and logs. */
 export interface SessionEvents extends ParkingEvents {
   created(session: Session): void;
   evicted(session: Session, reason: EvictionReason): void;
   violated(session: Session, violation: Violation): void;
   ended(session: Session, outcome: SessionOutcome): void;
-  /** A step ran so many guesses, of which some were right. */
+  /** A step ran guesses, of which `accepted` were right. */
   guessed(drafted: number, accepted: number): void;
 }
 
@@ -33,8 +33,8 @@ export interface StoreOptions {
   /** Idle time after which a session is evicted, in seconds; 0: never. */
   ttlS: number;
   /**
-   * Idle time after which a session gives way to a new one when there is no room, in seconds. With parking an idle one
-   * does so at once, and this is the time for one whose reader does not read.
+   * Idle time after which a session may make room for a new one, in seconds. With parking, an idle session makes room
+   * at once, and this is the time for a session whose reader does not read.
    */
   evictAfterS: number;
   maxWaitingCalls: number;
@@ -43,7 +43,7 @@ export interface StoreOptions {
   /** A new session's unguessable id. */
   newId: () => string;
   events: SessionEvents;
-  /** Where sessions go that leave memory; absent: nowhere, they are gone. */
+  /** Where sessions go when they leave memory; absent: they are gone. */
   parking?: Pick<ParkingOptions, "state" | "rebuild" | "nowMs">;
 }
 
@@ -167,7 +167,7 @@ export class SessionStore {
     );
   }
 
-  /** Answers with the final length of the history, when its place is free. */
+  /** Returns the final length of the history once its place is free. */
   async close(id: string, signal?: AbortSignal): Promise<number> {
     const stored = this.#present(id) === undefined ? await this.#away(id) : undefined;
     if (stored !== undefined) {
@@ -190,7 +190,7 @@ export class SessionStore {
       if (this.#sessions.has(id) || this.#arriving.has(id)) continue;
       await this.#leave(id, () => this.#parking?.remove(id));
     }
-    // Nothing tells of a reader that does not read.
+    // Nothing reports a reader that does not read.
     this.#places.look();
   }
 
@@ -256,7 +256,7 @@ export class SessionStore {
     const { label, eosTokenIds } = source;
     const fork = { id: this.options.newId(), label, eosTokenIds };
     const record = await this.#parking?.fork(source.id, at, fork);
-    // Where it would have to wait for a place, its first call can as well.
+    // If it would have to wait for a place, its first call can wait instead.
     if (record !== undefined && (at < history.tokens || !this.#places.canMakeRoom)) return fork.id;
     const { id } = await this.#places.inNew(async () => {
       const sequence = await this.#places.inOrder(() => this.engine.fork(source.sequence));
@@ -371,7 +371,7 @@ export class SessionStore {
       await before;
       await work();
     })().catch((error: unknown) => {
-      // A crashed engine took its sequences with it; what is in the state is there.
+      // A crashed engine took its sequences with it, but the state still has theirs.
       if (!(error instanceof EngineCrashed)) throw error;
     });
     this.#leaving.set(id, leaving);
@@ -395,7 +395,7 @@ export class SessionStore {
     }
   }
 
-  /** Ends the session when its cache cannot be trusted any more: corrupt, or left by the engine halfway. */
+  /** Ends the session when its cache can't be trusted any more: it is corrupt, or the engine left it half done. */
   async #failed(session: Session, error: unknown, signal: AbortSignal | undefined): Promise<void> {
     if (error instanceof InvariantViolated) {
       this.options.events.violated(session, error.violation);
@@ -407,7 +407,7 @@ export class SessionStore {
     }
   }
 
-  /** The session's sequence is of no use any more: where its ids are kept, they bring it back. */
+  /** The session's sequence is useless now; if its ids are kept, they bring it back. */
   async #lose(session: Session, outcome: SessionOutcome): Promise<void> {
     if (this.#parking === undefined) return await this.#end(session, outcome);
     if (!this.#sessions.delete(session.id)) return;

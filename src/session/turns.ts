@@ -14,7 +14,7 @@ export class Turns {
   #expected: boolean;
 
   /**
-   * @param onIdle is told when no call runs or waits any more
+   * @param onIdle called when no call runs or waits any more
    * @param expected a call is on its way
    */
   constructor(
@@ -46,11 +46,11 @@ export class Turns {
   }
 
   /**
-   * Resolves when all calls before this one have ended; disposing what it resolves to hands the turn on.
-   * A caller that gives up while it waits leaves the queue.
+   * Resolves when all calls before this one have ended; disposing what it resolves to passes the turn on. A caller that
+   * gives up while it waits leaves the queue.
    *
-   * @throws SessionError resource-exhausted when too many calls wait already; the signal's reason when it
-   *   aborts; the reason of `close`.
+   * @throws SessionError resource-exhausted when too many calls wait already; the signal's reason when it aborts; the
+   * reason of `close`.
    */
   async begin(signal?: AbortSignal): Promise<Disposable> {
     this.#expected = false;

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { StateError } from "./errors.ts";
 import { createPrivate, journalName } from "./folder.ts";
 
-/** "kkya": so that another program's database is not taken for ours. */
+/** "kkya" marks our database, so that no other program's is taken for it. */
 const applicationId = 0x6b6b7961;
 const schemaVersion = 1;
 
@@ -50,7 +50,7 @@ export function openDatabase(dir: string, sync: Sync): Database {
   createPrivate(path);
   const database = new Database(path, { readwrite: true, strict: true });
   try {
-    // Another process may hold the journal for the moment of a read's start or an import.
+    // Another process may hold the journal for a moment, while it begins a read or imports.
     database.run("PRAGMA busy_timeout = 5000");
     checkVersion(database, path);
     database.run("PRAGMA journal_mode = WAL");
@@ -72,7 +72,7 @@ export function openDatabase(dir: string, sync: Sync): Database {
   }
 }
 
-/** The journal as it is, beside a server or without one; nothing is created or changed. */
+/** Opens the journal as it is, with a server running or not; nothing is created or changed. */
 export function openDatabaseToRead(dir: string): Database {
   const path = join(dir, journalName);
   // A read-only connection would leave files behind when it is the last one.
@@ -102,8 +102,8 @@ function checkVersion(database: Database, path: string): void {
 }
 
 /**
- * The tables as they were made, and the sessions' index whole: a flipped bit there would make a session look closed.
- * That table is small; ids are checked when they are read.
+ * Checks that the tables are as they were made and that the sessions' index is whole: a flipped bit there would make a
+ * session look closed. That table is small; ids are checked when they are read.
  */
 function checkTables(database: Database, path: string): void {
   const [problem] = database.query<{ integrity_check: string }, []>("PRAGMA integrity_check(sessions)").all();

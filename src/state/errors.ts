@@ -8,7 +8,7 @@ export type StateErrorKind =
   | "in-use"
   /** A later kakeya wrote it. */
   | "newer"
-  /** The disk gives back other bytes than were written. */
+  /** The disk returns other bytes than were written. */
   | "damaged"
   /** There is no such session. */
   | "not-found"
@@ -18,7 +18,7 @@ export type StateErrorKind =
   | "dropped"
   /** The ids don't continue the journal: they leave a gap or overlap. */
   | "out-of-order"
-  /** Somebody else has taken the session over since. */
+  /** Another server has taken the session over since. */
   | "lost-lease";
 
 export class StateError extends Error {

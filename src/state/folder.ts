@@ -1,4 +1,4 @@
-/** The folder that holds what users said: private, whole, and one server's at a time. */
+/** The folder that holds what users said: private, whole, and used by one server at a time. */
 
 import { Database } from "bun:sqlite";
 import {
@@ -49,7 +49,7 @@ export function requireStateFolder(dir: string): void {
   if (existsSync(join(dir, journalName))) return;
   throw new StateError(
     "unusable",
-    `${dir} is no state folder: it has no ${journalName}; name the one of serve --state`,
+    `${dir} is not a state folder: it has no ${journalName}; name the one of serve --state`,
   );
 }
 
@@ -62,9 +62,9 @@ function refuseOtherFiles(dir: string): void {
 }
 
 /**
- * Holds the folder until disposed, or until the process ends in whatever way: the lock is the kernel's, on a database
- * that stays empty. Nothing else in this process may open that file: POSIX drops a process's locks with the first
- * descriptor that is closed.
+ * Holds the folder until disposed, or until the process ends in any way: the kernel holds the lock, on a database that
+ * stays empty. Nothing else in this process may open that file: POSIX drops a process's locks with the first descriptor
+ * that is closed.
  *
  * @param holder describes who holds it, for the error
  * @throws StateError in-use

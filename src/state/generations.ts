@@ -1,6 +1,6 @@
 /**
- * The two newest snapshots of each session: `<key>.a` and `<key>.b`. A new one takes the place of the one that is of
- * less use, so there are never more than two, and no list of them that could disagree with the folder.
+ * The two newest snapshots of each session: `<key>.a` and `<key>.b`. A new one replaces the less useful one. So there
+ * are never more than two, and there is no list of them that could disagree with the folder.
  */
 
 import { copyFileSync, linkSync, rmSync, statSync } from "node:fs";
@@ -39,7 +39,7 @@ export class Generations {
     return await this.bytes(key);
   }
 
-  /** The newest good one of these facts that holds at most `atMost` tokens; damaged ones are set aside. */
+  /** The newest good snapshot with these facts that holds at most `atMost` tokens; damaged ones are set aside. */
   async load(key: number, facts: Facts, atMost: number): Promise<LoadedSnapshot> {
     const setAside: string[] = [];
     const usable = this.#byUse(await this.#read(key, setAside), facts)
@@ -53,8 +53,8 @@ export class Generations {
   }
 
   /**
-   * Sets aside what holds more tokens than the journal: the journal has lost its end (a power cut, a backup), and the
-   * ids that will take its place are others.
+   * Sets aside snapshots that hold more tokens than the journal: the journal has lost its end (a power cut, a backup),
+   * and other ids will take its place.
    */
   async dropBeyond(key: number, tokens: number): Promise<void> {
     for (const { path, header } of await this.#read(key)) {
@@ -79,8 +79,8 @@ export class Generations {
   }
 
   /**
-   * Gives the new session of `key` a snapshot of another one, if any. Files are replaced, never changed: a link will do.
-   * What is there under this key goes: a journal from a backup gives out keys for the second time.
+   * Gives the new session of `key` a snapshot of another one, if any. Files are replaced, never changed, so a link is
+   * enough. Files that this key already has are removed: a journal from a backup can give out a key again.
    * @returns bytes of its snapshots
    */
   begin(key: number, snapshot?: SharedSnapshot): number {
@@ -133,7 +133,7 @@ export class Generations {
       return await read();
     } catch (error) {
       if (isAbsent(error) || error instanceof LaterVersion) return undefined;
-      // Memory, permission, a failing device: says nothing about what is in the file.
+      // Memory, permissions or a failing device: this says nothing about what is in the file.
       const known = stateErrorOf(this.folder, error);
       if (known instanceof StateError || (error instanceof Error && "code" in error)) throw known;
       if (setAside === undefined) return undefined;
@@ -152,7 +152,7 @@ function isAbsent(error: unknown): boolean {
   return error instanceof Error && "code" in error && error.code === "ENOENT";
 }
 
-/** Answers `instead` where there is no file. */
+/** Returns `instead` where there is no file. */
 function absent<T>(instead: T): (error: unknown) => T {
   return (error) => {
     if (isAbsent(error)) return instead;

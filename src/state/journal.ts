@@ -4,7 +4,7 @@ import type { Database } from "bun:sqlite";
 import { crc32 } from "node:zlib";
 import { StateError } from "./errors.ts";
 
-/** With it a full chunk, 4 bytes an id, fills one of SQLite's pages of 4096 bytes. */
+/** A full chunk, at 4 bytes an id, then fills one of SQLite's pages of 4096 bytes. */
 export const chunkTokens = 1000;
 
 interface Chunk {
@@ -88,7 +88,7 @@ export class Journal {
   }
 }
 
-/** Covers the place as well, so that ids under another session's or chunk's name are noticed. */
+/** Covers the place as well, so that ids that ended up under another session or chunk are noticed. */
 function checksum(key: number, chunk: number, ids: Uint8Array): number {
   return crc32(ids, crc32(`${key} ${chunk}`));
 }

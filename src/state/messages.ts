@@ -10,7 +10,7 @@ export type OpenOptions = Omit<SqliteOptions, "nowMs">;
 
 export type ToWorker = { kind: "open"; options: OpenOptions } | { kind: "call"; id: number; call: Call };
 
-/** An error crosses threads as its words; `state` is the kind of a StateError. */
+/** An error crosses threads as its message; `state` is the kind of a StateError. */
 export interface Refusal {
   message: string;
   state?: StateErrorKind;

@@ -1,4 +1,4 @@
-/** Sessions as rows: read with their checksum, written with it. */
+/** Sessions as rows, read and written with a checksum. */
 
 import type { Database } from "bun:sqlite";
 import { crc32 } from "node:zlib";

@@ -8,7 +8,7 @@ const kind: FileKind = { magic: "KKSNAP\r\n", name: "snapshot", version: 1 };
 /** What a snapshot says of itself. */
 export type SnapshotFacts = Omit<Snapshot, "body">;
 
-/** The path appears with all of the snapshot or stays what it was. */
+/** The path gets the whole snapshot, or stays what it was. */
 export async function writeSnapshotFile(path: string, { body, ...facts }: Snapshot): Promise<void> {
   await writeCheckedFile(path, kind, { facts, body });
 }

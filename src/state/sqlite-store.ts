@@ -27,7 +27,10 @@ import type {
 export interface SqliteOptions {
   dir: string;
   sync: Sync;
-  /** Ids a session keeps at least; older ones go once two snapshots hold what they led to. Absent: all are kept. */
+  /**
+   * How many ids a session keeps at least. Older ones are dropped once two snapshots hold what they led to. Absent: all
+   * are kept.
+   */
   keepIds?: number;
   /** Wall clock, in milliseconds. */
   nowMs?: () => number;
@@ -73,7 +76,7 @@ export class SqliteStore implements StateStore {
   }
 
   /**
-   * Opens the folder to read it, beside a server or without one.
+   * Opens the folder to read it, with a server running on it or not.
    * @throws StateError unusable, newer
    */
   static async toRead(dir: string): Promise<StateReader> {
@@ -82,7 +85,7 @@ export class SqliteStore implements StateStore {
   }
 
   /**
-   * Opens the folder to take in sessions that a server beside does not know yet.
+   * Opens the folder to import sessions, which a server running on it does not know yet.
    * @throws StateError unusable, newer, damaged, full
    */
   static async toImport(dir: string): Promise<SqliteStore> {
@@ -174,7 +177,7 @@ export class SqliteStore implements StateStore {
   }
 
   ids(id: string, from: number, to: number): Promise<Uint32Array> {
-    // One view of the journal, whatever a server beside is doing.
+    // One consistent view of the journal, whatever a server is doing meanwhile.
     return this.#do(() => this.database.transaction(() => this.#ids(this.#found(id), from, to))());
   }
 
@@ -269,7 +272,7 @@ export class SqliteStore implements StateStore {
   }
 
   async #remove(row: SessionRow): Promise<void> {
-    // Files first: when this is cut short the session is still there, and its ids have all that they held.
+    // Files first: if this is cut short, the session is still there, and its ids hold everything that its files did.
     await this.generations.remove(row.key);
     this.#transaction(() => {
       this.#journal.remove(row.key);
@@ -357,7 +360,7 @@ function snapshotsIn(dir: string): string {
   return path;
 }
 
-/** Who serves the folder, or served it last, as it said itself. */
+/** Who serves the folder, or served it last, in its own words. */
 function serverOf(dir: string): string | undefined {
   try {
     const database = openDatabaseToRead(dir);
@@ -365,6 +368,6 @@ function serverOf(dir: string): string | undefined {
     database.close();
     return `another kakeya (${words})`;
   } catch {
-    return undefined; // It has only just begun.
+    return undefined; // It has only just started.
   }
 }

@@ -7,7 +7,7 @@ declare const self: Worker;
 
 let store: SqliteStore | undefined;
 
-/** Calls run as they come: what waits for the disk, a snapshot, lets commits pass. */
+/** Calls run as they come: a snapshot that waits for the disk does not delay commits. */
 self.onmessage = ({ data }: MessageEvent<ToWorker>) => {
   if (data.kind === "open") void answer(0, () => open(data.options));
   else void answer(data.id, () => perform(data.call));

@@ -1,16 +1,16 @@
 /**
  * What outlives the process, as sessions see it: who they are, all their ids, and checkpoints of their caches. The ids
  * are the truth; a snapshot only saves computing them again. Two tables' worth of operations and a place for snapshots,
- * so that a database on another machine can stand behind it as well as a folder.
+ * so that a database on another machine can serve as well as a folder.
  *
- * Every method rejects with StateError. What it has resolved is kept; what it has rejected has changed nothing.
+ * Every method rejects with StateError. A call that resolved is kept; one that rejected has changed nothing.
  */
 
 import type { Facts } from "./facts.ts";
 
 /**
- * The right to write a session. Taking a session over raises its epoch, so that whoever held it before can't write any
- * more, however late it hears of it (a fencing token).
+ * The right to write a session. Taking a session over raises its epoch, so that the one who held it before can't write
+ * any more, however late it learns of that (a fencing token).
  */
 export interface Lease {
   readonly id: string;
@@ -18,7 +18,7 @@ export interface Lease {
 }
 
 export interface NewSession {
-  /** Unguessable: who knows it can use the session. */
+  /** Nobody can guess it: whoever knows it can use the session. */
   id: string;
   /** The client's own words. */
   label: string;
@@ -29,7 +29,7 @@ export interface NewSession {
 
 export interface StoredSession extends NewSession {
   createdMs: number;
-  /** When ids last came, or when it was last taken. */
+  /** When ids last came, or when the session was last taken. */
   activeMs: number;
   /** Ids in the journal: the length of the history. */
   tokens: number;
@@ -39,14 +39,14 @@ export interface StoredSession extends NewSession {
   replayed: number;
   /** Position of the first id that is still there; above 0 where the journal is bounded. */
   keptFrom: number;
-  /** Of its snapshots, on the disk. */
+  /** Bytes of its snapshots on the disk. */
   snapshotBytes: number;
 }
 
 /** Ids that continue a session's history. */
 export interface JournalEntry {
   lease: Lease;
-  /** Of the first id: the number of tokens in the journal so far. */
+  /** The position of the first id: the number of tokens in the journal so far. */
   position: number;
   ids: Uint32Array;
   /** How many of `ids` were generated; the others were appended. */
@@ -76,7 +76,7 @@ export interface StateSizes {
   snapshotBytes: number;
 }
 
-/** What can be asked of a state that somebody else is writing. */
+/** What can be read from a state that somebody else is writing. */
 export type StateReader = Pick<StateStore, "find" | "list" | "ids" | "loadSnapshot" | "sizes"> & AsyncDisposable;
 
 export interface StateStore {
@@ -89,7 +89,10 @@ export interface StateStore {
   list(): Promise<StoredSession[]>;
   /** Ids of the sessions to which no id has come since. */
   inactiveSince(ms: number): Promise<string[]>;
-  /** From now on the session's ids are computed with `facts`, where they are given; so many more ids were replayed. */
+  /**
+   * Notes that `replayed` more ids were replayed and, if `facts` are given, that the session's ids are computed with
+   * these from now on.
+   */
   restored(lease: Lease, replayedTokens: number, facts?: Facts): Promise<void>;
   /** Removes the session with all its ids and snapshots; false when there is none. */
   remove(id: string): Promise<boolean>;
@@ -102,7 +105,7 @@ export interface StateStore {
   /** The ids at positions [from, to). @throws StateError damaged when the disk gives back others; not-found */
   ids(id: string, from: number, to: number): Promise<Uint32Array>;
 
-  /** The buffers under `body` are handed over: the caller can't use them any more. */
+  /** The buffers under `body` are transferred: the caller can't use them any more. */
   saveSnapshot(lease: Lease, snapshot: Snapshot): Promise<void>;
   /** The newest good snapshot of these facts that holds at most `atMost` tokens. */
   loadSnapshot(id: string, facts: Facts, atMost: number): Promise<LoadedSnapshot>;
@@ -111,7 +114,7 @@ export interface StateStore {
   fork(from: string, at: number, session: Omit<NewSession, "facts">): Promise<Lease>;
 
   /**
-   * Takes in a session from elsewhere, with its ids from `keptFrom` on and the snapshot that those need, if any.
+   * Imports a session from elsewhere, with its ids from `keptFrom` on and the snapshot that those need, if any.
    * @throws StateError exists
    */
   adopt(session: StoredSession, ids: Uint32Array, snapshot?: Snapshot): Promise<void>;

@@ -6,7 +6,7 @@ import { type CalledFunction, readToolCall } from "./tool-call.ts";
 export type AnswerEvent =
   /** More of the model's thinking. */
   | { type: "reasoning"; text: string }
-  /** More of what it says. */
+  /** More of the text of the answer. */
   | { type: "text"; text: string }
   /** It calls a function; `index` counts the calls of this answer from 0. */
   | { type: "tool_call"; index: number; name: string }
@@ -28,7 +28,7 @@ const callEnd = "</tool_call>";
 const pythonTag = "<|python_tag|>";
 const listTag = "[TOOL_CALLS]";
 
-/** What a decoder has to show even where the model's tokenizer calls it special. */
+/** Texts that a decoder has to show even where the model's tokenizer calls them special. */
 export const answerMarkers: readonly string[] = [thinkStart, thinkEnd, callStart, callEnd, pythonTag, listTag];
 
 /** Whether a prompt leaves the model in the middle of its thinking, as templates for models that always think do. */
@@ -40,12 +40,12 @@ export function opensThinking(prompt: string): boolean {
  * Takes an answer apart while it is generated.
  *
  * - Thinking: `<think>...</think>` at the beginning of the answer; later it is text like any other.
- * - Calls: `<tool_call>{"name": ..., "arguments": {...}}</tool_call>` anywhere (Qwen, Hermes), and
- *   `{"name": ..., "parameters": {...}}` in place of an answer (Llama 3, with or without `<|python_tag|>`, several
- *   divided by `;`) or `[TOOL_CALLS][{"name": ..., "arguments": {...}}, ...]` (Mistral), provided that it names a
- *   function that was offered.
- * - A call is given out once it is whole and known to be one. What is malformed or never ends comes out as the text
- *   that it is, nothing lost.
+ * - Calls: `<tool_call>{"name": ..., "arguments": {...}}</tool_call>` anywhere (Qwen, Hermes), and `{"name": ...,
+ *   "parameters": {...}}` in place of an answer (Llama 3, with or without `<|python_tag|>`, several divided by `;`) or
+ *   `[TOOL_CALLS][{"name": ..., "arguments": {...}}, ...]` (Mistral), provided that it names a function that was
+ *   offered.
+ * - A call is given out once it is whole and known to be one. A malformed or unfinished call comes out as the text
+ *   that it is; nothing is lost.
  * - White space next to a marker belongs to the format and is dropped; all other text comes out as it is.
  *
  * The outcome does not depend on how the text is split into pieces.
@@ -54,7 +54,7 @@ export class AnswerParser {
   readonly #tools: readonly string[];
   /** Not looked at, or not decided yet. */
   #text = "";
-  /** What comes next. Answers with whether it got on; if not, it needs more text. */
+  /** The next step. Returns whether it made progress; if not, it needs more text. */
   #state: (isEnd: boolean) => boolean;
   #events: AnswerEvent[] = [];
   #calls = 0;
@@ -167,7 +167,7 @@ export class AnswerParser {
     return next.startsWith("{") ? this.#beginCall(next, this.#bareCall) : this.#goOn(text, this.#words);
   };
 
-  /** Goes to `next` at the first character that is no white space. */
+  /** Goes to `next` at the first character that is not white space. */
   #skipSpace(next: (isEnd: boolean) => boolean): (isEnd: boolean) => boolean {
     return () => {
       const text = this.#text.trimStart();

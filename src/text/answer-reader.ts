@@ -4,7 +4,7 @@ import type { StreamDecoder } from "./stream-decoder.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 
 export interface AnswerReaderOptions extends AnswerParserOptions {
-  /** What the answer ends in front of; looked for in what the model says, not in its thinking or its calls. */
+  /** Strings before which the answer ends; looked for in the answer's text, not in its thinking or its calls. */
   stops?: readonly string[];
 }
 
@@ -25,7 +25,7 @@ export class AnswerReader {
     return this.#stops.found;
   }
 
-  /** What the next id brings; its end token brings nothing. */
+  /** The events that the next id brings; an end token brings none. */
   push(id: number): AnswerEvent[] {
     return this.#watched(this.#parser.push(this.#decoder.push(id)));
   }
@@ -39,7 +39,7 @@ export class AnswerReader {
   #watched(events: readonly AnswerEvent[]): AnswerEvent[] {
     return events.flatMap((event) => {
       if (this.stoppedBy !== undefined) return [];
-      // What is held back comes before what comes now.
+      // Text that was held back comes before this event.
       return event.type === "text" ? said(this.#stops.push(event.text)) : [...said(this.#stops.end()), event];
     });
   }

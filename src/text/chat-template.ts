@@ -7,8 +7,8 @@ import type { Tokenizer } from "./tokenizer.ts";
 
 export interface DeltaOptions extends TemplateOptions {
   /**
-   * How the answer before ended: by one of the model's end tokens, which is in the history then, or cut off (by a
-   * limit, a stop string, an abort), so that the history ends in the middle of it.
+   * How the previous answer ended: by one of the model's end tokens, which is then in the history; or it was cut off
+   * (by a limit, a stop string, an abort), so that the history ends in the middle of it.
    */
   answerWas: "ended" | "cut";
   /** The system message that the conversation began with: some templates write it again with the last message. */
@@ -19,8 +19,8 @@ export interface DeltaOptions extends TemplateOptions {
  * Turns messages into the text that the model was trained on, by the model's own Jinja template.
  *
  * A session is append-only, so only its first turn is rendered as a whole (`render`). Each later turn appends a
- * `delta`: what the template writes after the answer before. Rendered again as a whole, a history may come out
- * otherwise: Qwen3's template drops the thinking of earlier answers, which the session has and keeps.
+ * `delta`: what the template writes after the previous answer. Rendered again as a whole, a history may come out
+ * differently: Qwen3's template drops the thinking of earlier answers, which the session has and keeps.
  */
 export class ChatTemplate {
   readonly #renderer: TemplateRenderer;
@@ -87,8 +87,8 @@ export class ChatTemplate {
 
   /**
    * `write(messages)`, once it is known that nothing is missing in it. Some templates skip what they don't know, or
-   * move it to the beginning of the conversation, which a session has behind it; the model would then answer something
-   * else than was asked. The messages from `first` on are looked at.
+   * move it to the beginning of the conversation, which a session can no longer change. The model would then answer
+   * something other than what was asked. The messages from `first` on are checked.
    */
   #checked(
     messages: readonly ChatMessage[],

@@ -1,14 +1,17 @@
 import { Environment, Interpreter, Template } from "@huggingface/jinja";
 import { strftime } from "./strftime.ts";
 
-/** A template, ready to be rendered with its variables. Throws what the template itself raises, and its faults. */
+/**
+ * A template, ready to be rendered with its variables. Throws what the template itself raises, and errors in the
+ * template.
+ */
 export type CompiledTemplate = (variables: Readonly<Record<string, unknown>>, now: Date) => string;
 
 /**
  * Compiles a chat template to render as transformers renders it: blocks trimmed, `raise_exception`, `strftime_now`,
  * `range` and `tojson` at hand, and whatever is not among the variables undefined.
  *
- * @throws SyntaxError when it is no Jinja template.
+ * @throws SyntaxError when it is not a Jinja template.
  */
 export function compileTemplate(source: string): CompiledTemplate {
   const { parsed } = new Template(source);

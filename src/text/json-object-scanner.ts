@@ -7,7 +7,7 @@ const outsideStrings = /[\s{}[\],:0-9+\-.eEtrufalsn]/;
  * JSON.parse.
  */
 export class JsonObjectScanner {
-  /** One past the closing brace, once it was seen. */
+  /** The index after the closing brace, once that was seen. */
   end: number | undefined;
   /** No JSON object begins like this. */
   malformed = false;
@@ -22,7 +22,7 @@ export class JsonObjectScanner {
   #valueStart = 0;
   readonly #values = new Map<string, string>();
 
-  /** Goes on in `text`, which begins with the object and with all that was scanned before. */
+  /** Continues in `text`, which begins with the object and with all that was scanned before. */
   scan(text: string): void {
     while (this.#position < text.length && this.end === undefined && !this.malformed) {
       this.#step(text, this.#position);

@@ -37,14 +37,14 @@ export class StopStrings {
     return rest;
   }
 
-  /** The match that ends first; of those the longest. */
+  /** The match that ends first; among those, the longest. */
   #firstMatch(text: string): { stop: string; at: number } | undefined {
     const matches = this.stops.map((stop) => ({ stop, at: text.indexOf(stop) })).filter(({ at }) => at >= 0);
     return matches.sort((a, b) => a.at + a.stop.length - (b.at + b.stop.length) || a.at - b.at)[0];
   }
 }
 
-/** How many characters at the end of `text` are a beginning of `marker`, though not the whole. */
+/** How many characters at the end of `text` are a beginning of `marker`, but not all of it. */
 export function overlap(text: string, marker: string): number {
   let length = Math.min(text.length, marker.length - 1);
   while (length > 0 && !text.endsWith(marker.slice(0, length))) length--;

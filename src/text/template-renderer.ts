@@ -6,7 +6,7 @@ import type { TemplateFile } from "./template-file.ts";
 import { callProbe, type Probe, probes, sentinel } from "./template-probes.ts";
 import { type ArgumentsForm, templateMessage, templateTool } from "./template-values.ts";
 
-/** What holds for a whole conversation, not for one message. */
+/** Options for a whole conversation, not for one message. */
 export interface TemplateOptions {
   /** Functions that the model may call. */
   tools?: readonly Tool[];
@@ -21,7 +21,7 @@ export class TemplateRenderer {
   readonly #writes = new Map<Probe, boolean>();
   #argumentsForm: ArgumentsForm | undefined;
 
-  /** @throws ModelError when the file holds no Jinja template. */
+  /** @throws ModelError when the file does not hold a Jinja template. */
   constructor(
     private readonly file: TemplateFile,
     private readonly now: () => Date,
@@ -66,7 +66,7 @@ export class TemplateRenderer {
     return writes;
   }
 
-  /** Most templates want a call's arguments as an object, to write it by `tojson`; some, its text. */
+  /** Most templates take a call's arguments as an object and write it with `tojson`; some take its text. */
   #argumentsFor(messages: readonly ChatMessage[]): ArgumentsForm {
     const hasCalls = messages.some((message) => message.role === "assistant" && (message.toolCalls ?? []).length > 0);
     if (!hasCalls) return "object";

@@ -5,7 +5,7 @@ import type { ChatMessage, Tool, ToolCall } from "./messages.ts";
 
 type TemplateValue = Readonly<Record<string, unknown>>;
 
-/** As what a call's arguments are given to a template. */
+/** How a call's arguments are given to a template. */
 export type ArgumentsForm = "object" | "text";
 
 /** Fields that a message does not have are left out, not undefined: templates ask `'tool_calls' in message`. */

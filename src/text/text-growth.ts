@@ -5,8 +5,8 @@ import { ModelError } from "../checkpoint/model-error.ts";
 const mostGrowth = 1024;
 
 /**
- * Throws ModelError when the rules of the tokenizer in `file` can make a text grow beyond bounds: forty that replace
- * a letter by two make a terabyte of it.
+ * Throws ModelError when the rules of the tokenizer in `file` can make a text grow beyond bounds: forty rules that
+ * replace a letter by two make a terabyte of one letter.
  */
 export function refuseGrowingText(file: string, tokenizer: JsonObject): void {
   for (const stage of ["normalizer", "pre_tokenizer", "decoder"]) {
@@ -39,7 +39,7 @@ function replaceGrowth(pattern: unknown, content: unknown): number {
   if (regex === undefined && typeof literal === "string" && literal !== "") {
     return Math.max(1, content.length / literal.length);
   }
-  // What matches nothing at all matches beside every character.
+  // An empty match matches next to every character.
   const mayMatchNothing = typeof regex !== "string" || regex === "" || /[*?|^$]|\{0|\(\)|\\[bBAzZG]/.test(regex);
   return content.length + (mayMatchNothing ? 1 : 0);
 }

@@ -13,7 +13,7 @@ export interface Tokenizer {
   encode(text: string): Uint32Array;
   /** The text of `ids`; special tokens and ids outside the vocabulary have none. */
   decode(ids: ArrayLike<number>): string;
-  /** Decodes one stream of ids as they come. Special tokens have no text, but for those among `keep`. */
+  /** Decodes one stream of ids as they come. Special tokens have no text, except those among `keep`. */
   decoder(keep?: readonly string[]): StreamDecoder;
   /** The text of one token, special or not, as it lies in the vocabulary; undefined for an unknown id. */
   tokenText(id: number): string | undefined;

@@ -11,13 +11,13 @@ export interface CalledFunction {
 
 /**
  * Reads `{"name": ..., "arguments": {...}}` (Qwen, Hermes) or `{"name": ..., "parameters": {...}}` (Llama 3) from an
- * object that `scanner` has found in `json`. Undefined when it is something else, or no JSON.
+ * object that `scanner` has found in `json`. Undefined when it is something else, or not JSON.
  */
 export function readToolCall(json: string, scanner: JsonObjectScanner): CalledFunction | undefined {
   const call = parse(json);
   if (!isJsonObject(call) || typeof call.name !== "string" || call.name === "") return undefined;
   const member = ["arguments", "parameters"].find((name) => Object.hasOwn(call, name));
-  // Of functions without parameters, models like to leave them out.
+  // Models tend to leave them out for functions without parameters.
   if (member === undefined) return { name: call.name, arguments: "{}" };
   const value = call[member];
   if (isJsonObject(value)) return { name: call.name, arguments: scanner.value(member) ?? JSON.stringify(value) };

@@ -169,7 +169,7 @@ describe("Damage in an engine file of which a start looks at a sample", () => {
       console.log(readFileSync(file).equals(whole));
       process.exit();`,
     );
-    expect(reason).toMatch(/weights\.bin is not what it was .* the next start builds it anew/);
+    expect(reason).toMatch(/weights\.bin is not what it was .* the next start builds it again/);
     expect(refused).toBe("true");
     expect(after).toBe(before);
     expect(mended).toBe("true");

@@ -63,7 +63,7 @@ test.each([
   await using server = await serving(); // one line a minute
   const answer = await call(path, {}, new Uint8Array(100).fill(0xff), server.address);
   expect(answer.status).toBe("3");
-  expect(answer.details).toStartWith(`the request is no message of ${path}: `);
+  expect(answer.details).toStartWith(`the request is not a message of ${path}: `);
   const warning = server.logged.find((line) => line.includes("request can't be decoded"));
   expect(warning).toMatch(/ warn .*reason=".+" peer="127.0.0.1:\d+"/);
   expect(warning).toContain(` path="${path}" `);

@@ -75,7 +75,7 @@ test("a folder that holds no state can't be read", async () => {
   using scratch = scratchDir();
   const error = await rejection(SqliteStore.toRead(scratch.path));
   expect(error).toMatchObject({ kind: "unusable" });
-  expect(error.message).toContain("is no state folder");
+  expect(error.message).toContain("is not a state folder");
 });
 
 test("a file that lost or changed a byte is refused, and nothing is taken in", async () => {

@@ -1,8 +1,8 @@
 import { suffixLengths } from "./ngram-index.ts";
 
 /**
- * How often a guess was right before anything is known of a session, by the length of the suffix that it continues; of
- * prose, the kind of text that repeats itself least (results/measurements has the others).
+ * How often a guess was right before anything is known of a session, by the length of the suffix that it continues;
+ * from prose, the kind of text that repeats itself least (results/measurements has the others).
  */
 const usual = new Map<number, number>([
   [2, 0.34],
@@ -12,10 +12,10 @@ const usual = new Map<number, number>([
   [16, 0.91],
 ]);
 
-/** The usual share counts like so many guesses of the session's own. */
+/** The usual share counts as much as this many guesses of the session. */
 const usualWeight = 6;
 
-/** What a step says is half forgotten after 50 more, so that a session that changes its kind of text is tried anew. */
+/** What a step tells is half forgotten after 50 more, so that a session whose text changes is tried again. */
 const keptPerStep = 0.5 ** (1 / 50);
 
 interface Guesses {
@@ -25,8 +25,8 @@ interface Guesses {
 }
 
 /**
- * How often guesses turned out right in one session. The guess after q right ones continues a suffix that is q longer
- * than the one that was found, and is as good as any guess from a suffix of that length.
+ * How often guesses were right in one session. The guess after q right ones continues a suffix that is q longer than
+ * the one that was found, and is as good as any guess from a suffix of that length.
  */
 export class Acceptance {
   /** By suffix length, the longest first. */
@@ -52,7 +52,7 @@ export class Acceptance {
       guesses.tried *= keptPerStep;
       guesses.right *= keptPerStep;
     }
-    // What comes after the first wrong guess says nothing.
+    // Guesses after the first wrong one tell nothing.
     for (let q = 0; q < Math.min(accepted + 1, drafted); q++) {
       const guesses = this.#of(length + q);
       guesses.tried++;

@@ -1,12 +1,15 @@
 import { Acceptance } from "./acceptance.ts";
 import { NgramIndex } from "./ngram-index.ts";
 
-/** Guesses of one step and session: with the token before them they fill a block's half, the largest step that pays. */
+/**
+ * Most guesses of one session in one step: with the token before them they fill half a block, the largest step that
+ * pays.
+ */
 export const mostGuesses = 15;
 
 /**
  * Guesses what comes next in one session from what came before in it (prompt lookup decoding, github.com/apoorvumang/
- * prompt-lookup-decoding), and how far ahead guessing pays. A function of the ids and of how its guesses turned out:
+ * prompt-lookup-decoding), and how far ahead guessing pays. It depends only on the ids and on which guesses were right:
  * no clock, no randomness.
  */
 export class Drafter {
@@ -36,8 +39,8 @@ export class Drafter {
 }
 
 /**
- * How many guesses each session of a step should run: the number at which a millisecond commits most ids.
- * `msOf` is the time of a step with so many rows.
+ * How many guesses each session of a step should run: the number at which a millisecond commits most ids. `msOf` is the
+ * time of a step with that many rows.
  */
 export function draftLength(
   drafters: readonly Pick<Drafter, "expected">[],

@@ -12,12 +12,12 @@ export const suffixLengths = [16, 8, 5, 3, 2] as const;
 /** Ids that are remembered. A power of two. */
 export const rememberedIds = 4096;
 
-/** Long before a position is no small integer any more. */
+/** Long before a position stops being a small integer. */
 const mostPositions = 2 ** 30;
 
 /**
- * The last 4,096 ids of a history, and for each of some lengths where its last so many ids were before: the way in which
- * LZ77 compressors find repetitions. An id costs a few hash look-ups, whatever the history; the memory is fixed, 180 kB.
+ * The last 4,096 ids of a history, and where its last ids, for each of some lengths, occurred before: LZ77 compressors
+ * find repetitions in this way. An id costs a few hash look-ups, whatever the history; the memory is fixed, 180 kB.
  */
 export class NgramIndex {
   readonly #ids = new Int32Array(rememberedIds);
@@ -42,8 +42,8 @@ export class NgramIndex {
   }
 
   /**
-   * The `count` ids that followed the match, the nearest first; none without a match. A match that is so near that the
-   * history ends goes on with what was just proposed, as a repetition does.
+   * The `count` ids that followed the match, the nearest first; none without a match. A match so near that the history
+   * ends is continued with what was just proposed, as a repetition would be.
    */
   following(count: number): number[] {
     const { match } = this;
@@ -68,7 +68,7 @@ class Chains {
     readonly length: number,
   ) {}
 
-  /** Adds the n-gram that ends at `position`, the history's last, and answers with where it ended before. */
+  /** Adds the n-gram that ends at `position`, the history's last, and returns where it ended before. */
   push(position: number): number | undefined {
     if (position + 1 < this.length) return undefined;
     const bucket = this.#hash(position);

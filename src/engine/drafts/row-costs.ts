@@ -1,10 +1,10 @@
 /** Numbers of rows whose steps are timed; those between are interpolated. */
 const sizes = [1, 2, 4, 8, 16, 32, 64];
 
-/** Milliseconds against those of one row before anything is measured: blocks of 128, AVX-512. */
+/** Time relative to one row's, before anything is measured: blocks of 128, AVX-512. */
 const usualRatios = [1, 1.1, 1.4, 2.2, 4, 7.5, 15];
 
-/** A step of another process's making is an outlier; a machine that became slower is none. */
+/** A step that another process delayed is an outlier; a machine that became slower is not. */
 const keptTimes = 15;
 
 /** What a step costs by its number of rows, as measured: the median of the last 15 steps of a size. */
@@ -12,7 +12,7 @@ export class RowCosts {
   readonly #timesMs: number[][] = sizes.map(() => []);
   #mediansMs: number[] | undefined;
 
-  /** @param rows of the step, with those that only make up a number that the row rule asks for */
+  /** @param rows of the step, with those that the row rule adds */
   record(rows: number, ms: number): void {
     const times = this.#timesMs[sizes.indexOf(rows)];
     if (!times) return;
@@ -21,7 +21,7 @@ export class RowCosts {
     this.#mediansMs = undefined;
   }
 
-  /** Milliseconds of a step with so many rows. */
+  /** Milliseconds of a step with this many rows. */
   msOf(rows: number): number {
     this.#mediansMs ??= this.#estimate();
     const above = sizes.findIndex((size) => size >= rows);
