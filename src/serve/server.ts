@@ -11,7 +11,7 @@ import { bearerAccess } from "../host/access.ts";
 import { addressOf } from "../host/bind.ts";
 import { trackCalls } from "../host/calls.ts";
 import { Connections } from "../host/connections.ts";
-import { descriptorsForConnections } from "../host/descriptors.ts";
+import { descriptorsForConnections, watchDescriptors } from "../host/descriptors.ts";
 import { checkListening, type Listening, reasonOf } from "../host/listening.ts";
 import type { Log } from "../host/log.ts";
 import { Metrics } from "../host/metrics.ts";
@@ -111,6 +111,7 @@ export async function startServer(parts: ServerParts, given: Partial<ServerOptio
   );
   const sweep = setInterval(() => void sweepIdle(store, log), sweepEveryMs(options.sessionTtlS));
   sweep.unref();
+  const unwatchDescriptors = watchDescriptors(log, monotonicS);
 
   return {
     address,
@@ -120,6 +121,7 @@ export async function startServer(parts: ServerParts, given: Partial<ServerOptio
     connections,
     async stop() {
       clearInterval(sweep);
+      unwatchDescriptors();
       health.setStatus("unhealthy");
       health.setStatus("unhealthy", RuntimeServiceDefinition.fullName);
       const idle = calls.drain();

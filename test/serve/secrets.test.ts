@@ -121,3 +121,35 @@ test("seventy silent connections to a server with 64 descriptors keep nobody out
   expect(await new Response(server.stderr).text()).toContain("warn too many connections");
   expect(await server.exited).toBe(0);
 }, 30_000);
+
+test("when other doors' connections have taken all descriptors, the log says so", async () => {
+  const limited = ["sh", "-c", 'ulimit -n 64; exec "$@"', "sh", process.execPath, main, "serve"];
+  const command = [...limited, "--bind", "127.0.0.1:0", "--http", "127.0.0.1:0", "--json"];
+  const server = Bun.spawn(command, { stdout: "pipe", stderr: "pipe", stdin: "ignore" });
+  const ready = JSON.parse(await lineOf(server.stdout, () => true));
+  const { hostname, port } = new URL(ready.http_url);
+  const halves = await Promise.all(
+    Array.from({ length: 70 }, () =>
+      Bun.connect({ hostname, port: Number(port), socket: { open: (socket) => void socket.write("GET"), data() {} } }),
+    ),
+  );
+  const line = await lineOf(server.stderr, (text) => text.includes("descriptors have run out"));
+  expect(line).toMatch(/ warn file descriptors have run out: .* free=\d$/);
+  for (const socket of halves) socket.end();
+  server.kill("SIGTERM");
+  expect(await server.exited).toBe(0);
+}, 30_000);
+
+/** The first whole line that is looked for. */
+async function lineOf(
+  stream: ReadableStream<Uint8Array<ArrayBuffer>>,
+  isIt: (line: string) => boolean,
+): Promise<string> {
+  let text = "";
+  for await (const chunk of stream.pipeThrough(new TextDecoderStream())) {
+    text += chunk;
+    const found = text.split("\n").slice(0, -1).find(isIt);
+    if (found !== undefined) return found;
+  }
+  throw new Error(`not in: ${text}`);
+}
