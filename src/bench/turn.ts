@@ -1,6 +1,6 @@
 /** One turn against a server, with every number that the report keeps of it. */
 
-import { type Client, type Session, type StopReason, Unavailable } from "../client/index.ts";
+import { type Client, type Session, type SessionInfo, type StopReason, Unavailable } from "../client/index.ts";
 import type { OkTurnV2 } from "../report/report.ts";
 import type { Clock } from "./clock.ts";
 
@@ -83,7 +83,7 @@ export async function measureTurn(request: TurnRequest): Promise<{ turn: Measure
     throw new AnswerCut(`the server ended the answer after ${emitted} tokens`);
   }
 
-  const info = await asked(request, () => session.info({ signal }));
+  const info = await asked(request, () => infoInMemory(session, signal));
   const { modelFingerprint, residentBytes } = await asked(request, () => client.runtimeInfo({ signal }));
   if (modelFingerprint !== request.modelFingerprint) {
     throw new ModelChanged(
@@ -115,6 +115,14 @@ export async function measureTurn(request: TurnRequest): Promise<{ turn: Measure
 /** Whether the answer's last id ends it, and was seen. */
 function endsWith(seen: readonly number[], eosTokenIds: readonly number[], emitted: number): boolean {
   return seen.length === emitted && eosTokenIds.includes(seen.at(-1) ?? -1);
+}
+
+/** What the session holds in memory: one that is not there, since its server was killed just now, is brought back. */
+export async function infoInMemory(session: Session, signal: AbortSignal): Promise<SessionInfo> {
+  const info = await session.info({ signal });
+  if (!info.parked) return info;
+  await session.append([], { signal });
+  return await session.info({ signal });
 }
 
 /** Asks again if the server was killed meanwhile and is back. */
