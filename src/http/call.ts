@@ -8,6 +8,8 @@ export interface CallOptions {
   maxBytes: number;
   /** Time for all of the body to arrive, in seconds. */
   bodyTimeoutS: number;
+  /** Told when all of the body has arrived. */
+  arrived: () => void;
   /** The server winds up. */
   stop: AbortSignal;
   /** Counts the call out. */
@@ -66,7 +68,7 @@ export class Call {
   }
 
   async #text(): Promise<string> {
-    const { request, maxBytes, bodyTimeoutS } = this.options;
+    const { request, maxBytes, bodyTimeoutS, arrived } = this.options;
     if (Number(request.headers.get("content-length") ?? 0) > maxBytes) throw tooLarge(maxBytes);
     if (request.body === null) return "";
     const reader = request.body.getReader();
@@ -77,7 +79,10 @@ export class Call {
     try {
       for (;;) {
         const { done, value } = await Promise.race([reader.read(), late.promise]);
-        if (done) return new TextDecoder().decode(Buffer.concat(chunks));
+        if (done) {
+          arrived();
+          return new TextDecoder().decode(Buffer.concat(chunks));
+        }
         bytes += value.length;
         if (bytes > maxBytes) throw tooLarge(maxBytes);
         chunks.push(value);

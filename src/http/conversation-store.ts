@@ -12,11 +12,11 @@ const mostConversations = 4096;
 export type Conversation = ConversationState;
 
 class ConversationState {
-  /** Said, but not part of a turn yet. */
-  pending: Item[] = [];
   /** Where it stands; undefined before its first response. */
   turn: Turn | undefined;
   isBusy = false;
+  #pending: readonly Item[] = [];
+  #pendingChars = 0;
   readonly #items = new Map<Turn, readonly Item[]>();
 
   constructor(
@@ -31,8 +31,18 @@ class ConversationState {
     return [...[...this.#items.values()].flat(), ...this.pending];
   }
 
+  /** Said, but not part of a turn yet. */
+  get pending(): readonly Item[] {
+    return this.#pending;
+  }
+
+  set pending(items: readonly Item[]) {
+    this.#pending = items;
+    this.#pendingChars = JSON.stringify(items).length;
+  }
+
   get pendingChars(): number {
-    return this.pending.reduce((chars, item) => chars + JSON.stringify(item).length, 0);
+    return this.#pendingChars;
   }
 
   /** A response has answered what was pending. */

@@ -50,6 +50,8 @@ export interface HttpDoor {
   stop(): Promise<void>;
 }
 
+type Server = Pick<Bun.Server<undefined>, "timeout">;
+
 /** What the log says of a request: its path without the ids in it, since whoever knows them can use them. */
 interface Asked extends LogFields {
   method: string;
@@ -69,7 +71,7 @@ export function openHttpDoor(parts: DoorParts, { bind, tls }: HttpListening, opt
   const state = parts.stateDir === undefined ? undefined : new TextState(parts.stateDir);
   const routes = allRoutes(parts, options, state);
 
-  const answer = async (request: Request, asked: Asked): Promise<Response> => {
+  const answer = async (request: Request, server: Server, asked: Asked): Promise<Response> => {
     guard.requireOwnHost(request);
     if (request.method === "OPTIONS") return guard.preflight(request);
     const { route, params } = findRoute(routes, request.method, new URL(request.url).pathname);
@@ -78,7 +80,9 @@ export function openHttpDoor(parts: DoorParts, { bind, tls }: HttpListening, opt
     const end = calls.begin();
     if (end === undefined) throw shuttingDown();
     const { maxRequestBytes: maxBytes } = options;
-    const call = new Call({ request, params, maxBytes, bodyTimeoutS, stop: parts.stop, end });
+    // From now on it is the client who waits: an answer may take its time.
+    const arrived = () => server.timeout(request, 0);
+    const call = new Call({ request, params, maxBytes, bodyTimeoutS, arrived, stop: parts.stop, end });
     try {
       return await route.handle(call);
     } finally {
@@ -92,14 +96,14 @@ export function openHttpDoor(parts: DoorParts, { bind, tls }: HttpListening, opt
     idleTimeout: idleTimeoutS,
     // What is larger is refused by its headers, in OpenAI's words.
     maxRequestBodySize: 2 ** 31,
-    ...(tls === undefined ? {} : { tls }),
+    ...(tls === undefined ? {} : { tls: forBun(tls) }),
     async fetch(request, server) {
       const asked: Asked = { method: request.method, path: "unknown" };
       const startedAtS = now();
       let response: Response;
       let reason: string | undefined;
       try {
-        response = await answer(request, asked);
+        response = await answer(request, server, asked);
       } catch (error) {
         const apiError = apiErrorOf(error, log);
         const { status, message } = apiError;
@@ -125,6 +129,11 @@ export function openHttpDoor(parts: DoorParts, { bind, tls }: HttpListening, opt
   };
 }
 
+/** Bun.serve wants the protocol's version as it is on the wire. */
+function forBun({ minVersion, ...tls }: TlsSettings) {
+  return { ...tls, minVersion: { "TLSv1.2": 0x0303 }[minVersion] };
+}
+
 function allRoutes(parts: DoorParts, options: ServerOptions, state: TextState | undefined): Route[] {
   const { engine, log, metrics } = parts;
   const { modelId } = engine.info;
@@ -145,7 +154,8 @@ function allRoutes(parts: DoorParts, options: ServerOptions, state: TextState | 
       method: "GET",
       path: "/v1/models/*",
       handle: (call) => {
-        if (decodeURIComponent(call.param(0)) !== modelId) throw notFound("Model", call.param(0));
+        // Clients encode the slash in a name.
+        if (call.param(0).replace(/%2F/gi, "/") !== modelId) throw notFound("Model", call.param(0));
         return Response.json(model);
       },
     },

@@ -74,7 +74,8 @@ export class Responses {
     const id = call.param(0);
     const record = this.parts.records.get(id);
     this.parts.records.remove(record);
-    this.parts.answerer.forget(record.turn);
+    // A conversation stands on its turns, whatever becomes of their responses.
+    if (record.response.conversation === null) this.parts.answerer.forget(record.turn);
     return Response.json({ id, object: "response", deleted: true });
   }
 

@@ -37,7 +37,7 @@ export interface StoredConversation {
   id: string;
   createdAtS: number;
   metadata: Record<string, string>;
-  pending: Item[];
+  pending: readonly Item[];
 }
 
 export interface StoredTurn {

@@ -193,15 +193,22 @@ describe("who may not call", () => {
 test("streams that are left behind leave nothing: all places are free, and no call is in flight", async () => {
   const { capacity } = engine.info;
   for (const path of ["/v1/responses", "/v1/chat/completions"]) {
-    for (let i = 0; i < 3 * capacity; i++) {
+    for (let i = 0; i < 4 * capacity; i++) {
       const leaving = new AbortController();
-      const body = { input: "hello", messages: undefined, max_output_tokens: 1_000_000, stream: true };
-      const chat = { messages: [user], max_tokens: 1_000_000, stream: true };
+      const stream = i % 4 > 0;
+      const body = { input: "hello", max_output_tokens: 1_000_000, stream };
+      const chat = { messages: [user], max_tokens: 1_000_000, stream };
       const init = { ...post(path.endsWith("responses") ? body : chat), signal: leaving.signal };
-      const response = await fetch(server.url + path, init);
-      expect(response.status).toBe(200);
-      if (i % 2 === 0) await response.body?.getReader().read();
+      const answered = fetch(server.url + path, init);
+      if (stream) {
+        const response = await answered;
+        expect(response.status).toBe(200);
+        if (i % 2 === 0) await response.body?.getReader().read();
+      } else {
+        await eventually("its session", () => [...server.server.store.sessions].some(({ idle }) => !idle) || undefined);
+      }
       leaving.abort();
+      await answered.catch(() => {});
     }
   }
   await eventually("the end of all calls", async () => {

@@ -5,7 +5,15 @@ import { rejection } from "../rejection.ts";
 
 function callWith(body: ReadableStream<Uint8Array> | string, { bodyTimeoutS = 60, maxBytes = 100 } = {}): Call {
   const request = new Request("http://127.0.0.1/v1/responses", { method: "POST", body });
-  return new Call({ request, params: [], maxBytes, bodyTimeoutS, stop: new AbortController().signal, end: () => {} });
+  return new Call({
+    request,
+    params: [],
+    maxBytes,
+    bodyTimeoutS,
+    arrived: () => {},
+    stop: new AbortController().signal,
+    end: () => {},
+  });
 }
 
 async function statusOf(work: Promise<unknown>): Promise<number> {

@@ -202,6 +202,15 @@ describe("conversations", () => {
     expect((await apiError(openai.responses.create({ ...greedy, input: "x", conversation: id }))).status).toBe(404);
   });
 
+  test("go on when their responses are deleted", async () => {
+    const { id } = await openai.conversations.create();
+    const first = await openai.responses.create({ ...greedy, input: "hello", conversation: id });
+    await openai.responses.delete(first.id);
+    const second = await openai.responses.create({ ...greedy, input: "more?", conversation: id });
+    expect(second.usage?.input_tokens_details.cached_tokens).toBe(first.usage?.total_tokens ?? 0);
+    expect((await openai.conversations.items.list(id)).data).toHaveLength(4);
+  });
+
   test("don't forget what was answered", async () => {
     const { id } = await openai.conversations.create();
     await openai.responses.create({ ...greedy, input: "hello", conversation: id });
