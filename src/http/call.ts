@@ -1,4 +1,5 @@
 import { ApiError } from "./api-error.ts";
+import type { UnfinishedBodies } from "./unfinished-bodies.ts";
 
 export interface CallOptions {
   request: Request;
@@ -10,6 +11,8 @@ export interface CallOptions {
   bodyTimeoutS: number;
   /** Told when all of the body has arrived. */
   arrived: () => void;
+  /** Of all requests. */
+  unfinished: UnfinishedBodies;
   /** The server winds up. */
   stop: AbortSignal;
   /** Counts the call out. */
@@ -68,7 +71,7 @@ export class Call {
   }
 
   async #text(): Promise<string> {
-    const { request, maxBytes, bodyTimeoutS, arrived } = this.options;
+    const { request, maxBytes, bodyTimeoutS, unfinished, arrived } = this.options;
     if (Number(request.headers.get("content-length") ?? 0) > maxBytes) throw tooLarge(maxBytes);
     if (request.body === null) return "";
     const reader = request.body.getReader();
@@ -76,6 +79,7 @@ export class Call {
     let bytes = 0;
     const late = Promise.withResolvers<never>();
     const timer = setTimeout(() => late.reject(tooSlow(bodyTimeoutS)), bodyTimeoutS * 1000);
+    const held = unfinished.begin(() => late.reject(tooMany()));
     try {
       for (;;) {
         const { done, value } = await Promise.race([reader.read(), late.promise]);
@@ -86,9 +90,13 @@ export class Call {
         bytes += value.length;
         if (bytes > maxBytes) throw tooLarge(maxBytes);
         chunks.push(value);
+        held.add(value.length);
       }
+    } catch (error) {
+      throw request.signal.aborted ? new ApiError("the client left before its body was here", { status: 400 }) : error;
     } finally {
       clearTimeout(timer);
+      held.end();
     }
   }
 }
@@ -108,4 +116,9 @@ function tooSlow(bodyTimeoutS: number): ApiError {
     code: "request_timeout",
     headers: { ...headers, "x-should-retry": "false" },
   });
+}
+
+function tooMany(): ApiError {
+  const message = "too many bytes of unfinished requests are held; try again";
+  return new ApiError(message, { status: 503, code: "overloaded", headers: { ...headers, "retry-after": "1" } });
 }

@@ -18,11 +18,14 @@ import { findRoute, type Route } from "./router.ts";
 import { statusResponse } from "./status.ts";
 import { noTextModel, openTextModel } from "./text-model.ts";
 import { TextState } from "./text-state.ts";
+import { UnfinishedBodies } from "./unfinished-bodies.ts";
 
 /** Time for a connection to send all of its headers, or to say anything at all between two requests, in seconds. */
 const idleTimeoutS = 10;
 /** Time for all of a body to arrive, in seconds. */
 const bodyTimeoutS = 30;
+/** How many requests of the largest size may be under way, each short of its end. */
+const unfinishedRequests = 16;
 
 export interface DoorParts {
   engine: Engine;
@@ -70,6 +73,7 @@ export function openHttpDoor(parts: DoorParts, { bind, tls }: HttpListening, opt
   const refused = seldom("request refused", { write: log.warn, now });
   const state = parts.stateDir === undefined ? undefined : new TextState(parts.stateDir);
   const routes = allRoutes(parts, options, state);
+  const unfinished = new UnfinishedBodies(unfinishedRequests * options.maxRequestBytes);
 
   const answer = async (request: Request, server: Server, asked: Asked): Promise<Response> => {
     guard.requireOwnHost(request);
@@ -82,7 +86,7 @@ export function openHttpDoor(parts: DoorParts, { bind, tls }: HttpListening, opt
     const { maxRequestBytes: maxBytes } = options;
     // From now on it is the client who waits: an answer may take its time.
     const arrived = () => server.timeout(request, 0);
-    const call = new Call({ request, params, maxBytes, bodyTimeoutS, arrived, stop: parts.stop, end });
+    const call = new Call({ request, params, maxBytes, bodyTimeoutS, unfinished, arrived, stop: parts.stop, end });
     try {
       return await route.handle(call);
     } finally {
