@@ -92,13 +92,13 @@ export class Chat {
     return new Chat(session, runtime, tokenizer, template, options);
   }
 
-  /** The last answer, or what came of it when it was cancelled; undefined before the first and after a failure. */
+  /** The last answer, or the part before it was cancelled; undefined before the first and after a failure. */
   get lastAnswer(): Answer | undefined {
     return this.#lastAnswer;
   }
 
   /**
-   * Says `message` and streams the answer. Leaving the loop, or aborting `signal`, ends the answer, and the
+   * Sends `message` and streams the answer. Leaving the loop, or aborting `signal`, ends the answer, and the
    * conversation goes on with what was said until then. Results of tools are sent as messages of role "tool".
    *
    * @throws TemplateError when the model's template can't say the message; nothing is sent then
@@ -107,7 +107,7 @@ export class Chat {
     message: string | readonly ChatMessage[],
     { maxTokens = usualMaxTokens, stops = [], ...options }: SendOptions = {},
   ): AsyncGenerator<AnswerEvent, void> {
-    if (this.#answering) throw new FailedPrecondition("the answer before has not ended: read it, or leave its loop");
+    if (this.#answering) throw new FailedPrecondition("the previous answer has not ended: read it, or leave its loop");
     this.#answering = true;
     this.#lastAnswer = undefined;
     try {
@@ -124,7 +124,7 @@ export class Chat {
     }
   }
 
-  /** Says `message` and resolves to the whole answer. */
+  /** Sends `message` and resolves to the whole answer. */
   async ask(message: string | readonly ChatMessage[], options: SendOptions = {}): Promise<Answer> {
     for await (const _ of this.send(message, options));
     if (this.#lastAnswer === undefined) throw new Cancelled("the answer was cancelled");

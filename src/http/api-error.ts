@@ -43,19 +43,19 @@ export function invalid(param: string, message: string, code = "invalid_value"):
   return new ApiError(message, { status: 400, param, code });
 }
 
-/** A 400 for what OpenAI has and kakeya has not: leaving it out silently would change the answer. */
+/** A 400 for what OpenAI has and kakeya lacks: ignoring it silently would change the answer. */
 export function unsupported(param: string, why: string): ApiError {
   return new ApiError(`'${param}' is not supported: ${why}`, { status: 400, param, code: "unsupported_parameter" });
 }
 
-/** A 404 for what was never there, or is not kept any more. */
+/** A 404 for what never existed, or is not kept any more. */
 export function notFound(what: string, id: string): ApiError {
   return new ApiError(`${what} with id '${id.slice(0, 80)}' not found.`, { status: 404, code: "not_found" });
 }
 
 export const shuttingDown = () => new ApiError("the server is shutting down", { status: 503, code: "unavailable" });
 
-/** What nobody foresaw is a 500 whose stack goes to the log alone. */
+/** An unforeseen error is a 500, whose stack goes to the log only. */
 export function apiErrorOf(error: unknown, log: Log): ApiError {
   if (error instanceof ApiError) return error;
   if (error instanceof TemplateError) return new ApiError(error.message, { status: 400, code: "invalid_messages" });

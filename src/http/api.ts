@@ -15,7 +15,7 @@ import type { TextModel } from "./text-model.ts";
 import type { TextState } from "./text-state.ts";
 import { Turns } from "./turns.ts";
 
-/** What is kept of conversations besides their sessions, in bytes. */
+/** Bytes kept of conversations, besides their sessions. */
 export const defaultMaxTurnBytes = 256 * 2 ** 20;
 
 export interface ApiParts {
@@ -34,7 +34,7 @@ export interface ApiParts {
   now: () => number;
 }
 
-/** What OpenAI's clients call for text. */
+/** The paths that OpenAI's clients call for text. */
 export function textRoutes(parts: ApiParts): Route[] {
   const { engine, store, metrics, log, text, maxTurnBytes, state } = parts;
   const { modelId, eosTokenIds } = engine.info;

@@ -3,7 +3,7 @@ import type { UnfinishedBodies } from "./unfinished-bodies.ts";
 
 export interface CallOptions {
   request: Request;
-  /** What stands for the placeholders of its route's path. */
+  /** The texts in place of the placeholders of its route's path. */
   params: readonly string[];
   /** Bytes of its body. */
   maxBytes: number;
@@ -13,7 +13,7 @@ export interface CallOptions {
   arrived: () => void;
   /** Of all requests. */
   unfinished: UnfinishedBodies;
-  /** The server winds up. */
+  /** The server is shutting down. */
   stop: AbortSignal;
   /** Counts the call out. */
   end: () => void;
@@ -22,7 +22,7 @@ export interface CallOptions {
 /** One request under way. */
 export class Call {
   readonly url: URL;
-  /** Aborts when its client is gone, or the server stops. */
+  /** Aborts when its client leaves, or the server stops. */
   readonly stop: AbortSignal;
   readonly #gone = new AbortController();
   #goesOn = false;
@@ -36,12 +36,12 @@ export class Call {
     return this.options.stop.aborted;
   }
 
-  /** Its client is gone, or does not want to wait for it any more. */
+  /** Its client has left, or no longer waits. */
   abort(): void {
     this.#gone.abort();
   }
 
-  /** The call goes on after its handler has returned, until what this answers with is called. */
+  /** The call goes on after its handler has returned, until the function that this returns is called. */
   goOn(): () => void {
     this.#goesOn = true;
     return this.options.end;
@@ -57,7 +57,7 @@ export class Call {
     return this.options.params[index] ?? "";
   }
 
-  /** The body as JSON. @throws ApiError when it is too large, too slow, or no JSON */
+  /** The body as JSON. @throws ApiError when it is too large, too slow, or not JSON */
   async body({ orEmpty = false } = {}): Promise<unknown> {
     const text = await this.#text();
     if (orEmpty && text.trim() === "") return {};
@@ -101,7 +101,7 @@ export class Call {
   }
 }
 
-// What is left of a body that nobody reads would be taken for the next request.
+// The rest of a body that nobody reads would be taken for the next request.
 const headers = { connection: "close" };
 
 function tooLarge(maxBytes: number): ApiError {

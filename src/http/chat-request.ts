@@ -98,7 +98,7 @@ function messageOf(value: unknown, index: number): ChatMessage {
     const given = fields.required("content", fields.take("content"));
     return textOf(given, fields.pathOf("content"), ["text"]);
   };
-  // The name of who speaks is OpenAI's; templates have no place for it.
+  // OpenAI lets messages name their author; templates have no place for it.
   const message = ((): ChatMessage => {
     switch (role) {
       case "system":

@@ -12,7 +12,7 @@ const mostConversations = 4096;
 export type Conversation = ConversationState;
 
 class ConversationState {
-  /** Where it stands; undefined before its first response. */
+  /** Its last turn; undefined before its first response. */
   turn: Turn | undefined;
   isBusy = false;
   #pending: readonly Item[] = [];
@@ -121,7 +121,7 @@ export class Conversations {
     return conversation;
   }
 
-  /** Alone with it, until its `end`. */
+  /** Nobody else uses it until its `end`. */
   begin(id: string): Conversation {
     const conversation = this.get(id);
     if (conversation.isBusy) {

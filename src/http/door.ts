@@ -55,7 +55,7 @@ export interface HttpDoor {
 
 type Server = Pick<Bun.Server<undefined>, "timeout">;
 
-/** What the log says of a request: its path without the ids in it, since whoever knows them can use them. */
+/** What the log says of a request: its path without the ids in it, because whoever knows an id can use it. */
 interface Asked extends LogFields {
   method: string;
   path: string;
@@ -98,7 +98,7 @@ export function openHttpDoor(parts: DoorParts, { bind, tls }: HttpListening, opt
     hostname: bind.host,
     port: bind.port,
     idleTimeout: idleTimeoutS,
-    // What is larger is refused by its headers, in OpenAI's words.
+    // A larger request is refused by its headers, in OpenAI's words.
     maxRequestBodySize: 2 ** 31,
     ...(tls === undefined ? {} : { tls: forBun(tls) }),
     async fetch(request, server) {

@@ -3,8 +3,8 @@ import type { Call } from "./call.ts";
 const encoder = new TextEncoder();
 
 /**
- * Answers with server-sent events, as fast as the client reads them. What goes wrong before the first one is thrown, so
- * that it becomes the answer's status; what goes wrong later is said as an event by `failed`.
+ * Answers with server-sent events, as fast as the client reads them. An error before the first event is thrown, so that
+ * it becomes the answer's status; a later one becomes an event, made by `failed`.
  *
  * A client that leaves aborts the call. The events are then drained: what they are made of ends by itself.
  */
@@ -42,6 +42,6 @@ async function drained(events: AsyncGenerator<string, void>): Promise<void> {
   try {
     for (let next = await events.next(); !next.done; next = await events.next());
   } catch {
-    // Nobody is left to be told.
+    // Nobody is left to tell.
   }
 }

@@ -1,6 +1,6 @@
 import { ApiError, invalid } from "./api-error.ts";
 
-/** The members of a JSON object, each read once by its type; what was not read was not expected. */
+/** The members of a JSON object, each read once by its type. A member that was not read was not expected. */
 export class Fields {
   readonly #values: Map<string, unknown>;
 

@@ -13,8 +13,8 @@ const loopbackNames = ["localhost", "127.0.0.1", "[::1]"];
 const anyAddress = ["0.0.0.0", "::"];
 
 /**
- * Who may call: no page of another origin, by whatever name it reached us. A page can't choose the `Host` and `Origin`
- * of its requests; a name that an attacker points at 127.0.0.1 (DNS rebinding) shows in both.
+ * Decides who may call: no page of another origin, under whatever name it reached us. A page can't choose the `Host`
+ * and `Origin` of its requests; a name that an attacker points at 127.0.0.1 (DNS rebinding) shows in both.
  */
 export class Guard {
   constructor(private readonly options: GuardOptions) {}
@@ -23,7 +23,7 @@ export class Guard {
   requireOwnHost(request: Request): void {
     const host = request.headers.get("host") ?? "";
     if (!this.#isOwn(host)) {
-      const message = `the host ${JSON.stringify(host.slice(0, 80))} is none that this server goes by; see --http-origin`;
+      const message = `the host ${JSON.stringify(host.slice(0, 80))} is not a name of this server; see --http-origin`;
       throw new ApiError(message, { status: 403, code: "foreign_host" });
     }
     const origin = request.headers.get("origin");
@@ -42,7 +42,7 @@ export class Guard {
     throw new ApiError(message, { status: 401, code: "invalid_api_key", headers });
   }
 
-  /** What lets pages of the origins that were named read an answer. */
+  /** Headers that let pages of the named origins read an answer. */
   corsHeaders(request: Request): Record<string, string> {
     const origin = request.headers.get("origin");
     if (origin === null || !this.options.origins.includes(origin)) return {};
@@ -65,7 +65,7 @@ export class Guard {
     const name = host.replace(/:\d+$/, "").toLowerCase();
     if (loopbackNames.includes(name) || name === bracketed(boundHost).toLowerCase()) return true;
     if (origins.some((origin) => URL.parse(origin)?.host === host.toLowerCase())) return true;
-    // Other machines reach it by names that it can't know; they need the token, which no foreign page has.
+    // Other machines reach it under names that it can't know. They need the token, which no foreign page has.
     return anyAddress.includes(boundHost);
   }
 

@@ -25,7 +25,7 @@ export class HttpMetrics {
   }
 
   answered(method: string, status: number, durationS: number): void {
-    // Callers must not be able to make up label values.
+    // Callers must not be able to invent label values.
     const known = ["GET", "POST", "DELETE", "OPTIONS"].includes(method) ? method : "other";
     this.#requests.inc({ method: known, status: String(status) });
     this.#duration.observe({ method: known }, durationS);

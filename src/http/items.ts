@@ -48,7 +48,7 @@ export function readInput(value: unknown, path: string, find: FindItem): Item[] 
 
 function readItem(fields: Fields, find: FindItem): Item {
   const type = fields.string("type") ?? "message";
-  // Of an item that we gave out, its id comes back.
+  // An item that we gave out comes back with its id.
   const given = fields.string("id");
   fields.ignore("status");
   const item = ((): Item => {

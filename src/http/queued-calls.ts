@@ -3,8 +3,8 @@ import type { GenerateOptions, GenerationEvent, SessionInfo } from "../session/s
 import type { SessionStore } from "../session/store.ts";
 
 /**
- * The calls of one turn, queued all at once: so the session is never idle between them, and never gives way to another
- * one in the middle of a turn.
+ * The calls of one turn, queued all at once: so the session is never idle between them, and never makes room for
+ * another in the middle of a turn.
  */
 export class QueuedCalls {
   /** Resolves when all ids are appended. */
@@ -21,7 +21,8 @@ export class QueuedCalls {
     this.#events = store.generate(sessionId, options);
     this.#first = this.#events.next();
     this.after = store.info(sessionId);
-    // Whoever waits for them is told; where one fails, the others fail with it, and nobody may wait for those.
+    // Those who wait for them get their errors. When one fails, the others fail with it, and nobody may be waiting for
+    // those.
     for (const call of [this.#before, this.appended, this.#first, this.after]) call.catch(() => {});
   }
 

@@ -17,14 +17,14 @@ export interface ReadingOptions {
   stop: readonly string[];
   /** Names of the functions that were offered. */
   tools: readonly string[];
-  /** What the answer follows. */
+  /** The prompt that the answer follows. */
   prompt: string;
 }
 
 /** Reads one answer, from ids to its parts. */
 export class Reading {
   readonly ids: number[] = [];
-  /** Of the ids, those of the thinking. */
+  /** How many of the ids were thinking. */
   reasoningTokens = 0;
   stopReason: StopReason = "cancelled";
   firstTokenS = 0;
@@ -78,7 +78,7 @@ export class Reading {
     return parts;
   }
 
-  /** What was held back. */
+  /** The parts that were held back. */
   end(): AnswerPart[] {
     const rest = this.#stops.push(this.#decoder.flush()) + this.#stops.end();
     return this.#read([...this.#parser.push(rest), ...this.#parser.end()]);

@@ -5,7 +5,7 @@ import type { Tool } from "../text/messages.ts";
 import { ApiError, invalid, unsupported } from "./api-error.ts";
 import { Fields, isRecord, shown } from "./fields.ts";
 
-/** As many tokens as an answer takes at most where the request says nothing: some models never end by themselves. */
+/** Most tokens of an answer where the request sets no limit: some models never end by themselves. */
 export const defaultMaxTokens = 4096;
 
 const mostTokens = 2 ** 32 - 1;
@@ -50,7 +50,7 @@ export function toolsOf(fields: Fields, nested: boolean): Tool[] {
     if (name === "") throw invalid(definition.pathOf("name"), `'${definition.pathOf("name")}' is empty`);
     const description = definition.string("description");
     const parameters = definition.record("parameters");
-    // What the model writes is not held to the schema; the response's tools say `strict: false`.
+    // The model's output is not forced to follow the schema; the response's tools say `strict: false`.
     definition.boolean("strict");
     definition.refuseOthers();
     tool.refuseOthers();
@@ -92,7 +92,7 @@ export function templateVariablesOf(fields: Fields): Record<string, unknown> {
   return fields.record("chat_template_kwargs") ?? {};
 }
 
-/** Fields that mean something only where they are not what they are without being set. */
+/** Fields that change an answer only if they are not at their defaults. */
 export function requireNeutral(fields: Fields, neutral: Readonly<Record<string, readonly unknown[]>>): void {
   for (const [name, values] of Object.entries(neutral)) {
     const value = fields.take(name);
@@ -102,7 +102,7 @@ export function requireNeutral(fields: Fields, neutral: Readonly<Record<string, 
   }
 }
 
-/** What tells OpenAI's own servers how to bill, to cache or whom to watch. */
+/** Fields that tell OpenAI's own servers how to bill, what to cache and whom to watch. */
 export const withoutEffect = [
   "user",
   "safety_identifier",

@@ -47,7 +47,7 @@ export function newResponse(request: ResponseRequest, modelId: string, createdAt
     truncation: "auto",
     usage: null as ReturnType<typeof usageOnWire> | null,
     user: null,
-    /** Ours: what the turn did to its session. */
+    /** Our own field: what the turn did to its session. */
     kakeya: null as ReturnType<typeof sessionOnWire> | null,
   };
 }
@@ -81,7 +81,7 @@ function usageOnWire({ inputTokens, cachedTokens, outputTokens, reasoningTokens 
   };
 }
 
-/** What no other runtime has to show. */
+/** Figures that no other runtime has. */
 export function sessionOnWire({ session, usage, firstTokenS, totalS }: Outcome) {
   return {
     history_tokens: session.historyTokens,

@@ -83,7 +83,7 @@ export class Responses {
     return Response.json(pageOf(call.url.searchParams, this.parts.records.get(call.param(0)).input));
   }
 
-  /** Ends a response that is under way; what was said by then is part of its conversation. */
+  /** Ends a response that is under way; what it said by then is part of its conversation. */
   async cancel(call: Call): Promise<Response> {
     const id = call.param(0);
     const running = this.#running.get(id);
@@ -120,7 +120,7 @@ export class Responses {
     return line({ type: "error", code, message, param, sequence_number: 0 });
   };
 
-  /** What a response says, from its first event to its last one. What goes wrong before its first is thrown. */
+  /** What a response says, from its first event to its last one. An error before the first event is thrown. */
   async *#events(
     request: ResponseRequest,
     begun: ResponseObject,

@@ -4,10 +4,10 @@ import type { SessionStore } from "../session/store.ts";
 import { ApiError } from "./api-error.ts";
 import { idsUpTo, type Turn } from "./turn.ts";
 
-/** A session of the store, for one conversation. Whoever has taken it is alone in it. */
+/** A session of the store, for one conversation. Only one request uses it at a time. */
 export interface Seat {
   readonly sessionId: string;
-  /** Tokens that the engine has run for it so far, again or for the first time. */
+  /** Tokens that the engine has run for it so far, including those computed again. */
   readonly workTokens: number;
 }
 
@@ -20,7 +20,7 @@ export interface TakenSeat {
 
 /**
  * The door's own sessions. A seat that is left with a turn waits for the turn that continues it. Meanwhile its session
- * may give way to another one at any time: its history is computed again from the turns' ids.
+ * may make room for another at any time: its history is then computed again from the turns' ids.
  */
 export class Seats {
   constructor(
@@ -28,7 +28,7 @@ export class Seats {
     private readonly eosTokenIds: readonly number[],
   ) {}
 
-  /** The seat that waits for who continues `turn`; undefined when there is none. */
+  /** The seat that waits for the continuation of `turn`; undefined when there is none. */
   take(turn: Turn): Seat | undefined {
     const { seat } = turn;
     turn.seat = undefined;
@@ -77,12 +77,12 @@ export class Seats {
   }
 }
 
-/** Tokens that the engine has run for a session, again or for the first time. */
+/** Tokens that the engine has run for a session, including those computed again. */
 export function workTokensOf({ computedTokens, replayedTokens }: SessionInfo): number {
   return computedTokens + replayedTokens;
 }
 
-/** What a turn was made of is gone. */
+/** The ids that made a turn are gone. */
 export class HistoryNotKept extends ApiError {
   /** @param why its session can't be used, if there is one */
   constructor(why = "neither is its session") {

@@ -8,7 +8,10 @@ export interface StatusParts {
   calls: Calls;
 }
 
-/** GET /status: what the page shows of the server. Sessions without their ids: whoever knows those can use them. */
+/**
+ * GET /status: what the page shows of the server. Sessions are shown without their ids, because whoever knows an id can
+ * use the session.
+ */
 export async function statusResponse({ engine, store, calls }: StatusParts): Promise<Response> {
   const { modelId, quantization, sink, window, kvSlabBytes } = engine.info;
   const kept = await store.stateSizes?.();

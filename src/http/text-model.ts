@@ -3,7 +3,7 @@ import { type ChatTemplate, loadChatTemplate } from "../text/chat-template.ts";
 import { loadTokenizer, type Tokenizer } from "../text/tokenizer.ts";
 import { ApiError } from "./api-error.ts";
 
-/** What makes ids of messages, and messages of ids. */
+/** Turns messages into ids, and ids into messages. */
 export interface TextModel {
   tokenizer: Tokenizer;
   template: ChatTemplate;
@@ -23,7 +23,7 @@ export function openTextModel({ modelDir, vocabSize, eosTokenIds }: EngineInfo):
   }
 }
 
-/** 501, and a word to OpenAI's clients that trying again is no use. */
+/** 501, which tells OpenAI's clients not to try again. */
 export function noTextModel({ problem }: NoTextModel): ApiError {
   const headers = { "x-should-retry": "false" };
   return new ApiError(`this model takes no messages: ${problem}`, { status: 501, code: "no_chat_template", headers });

@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import type { ChatMessage, Tool } from "../text/messages.ts";
 import type { Seat } from "./seats.ts";
 
-/** What stands at the beginning of a conversation and can't change in it. */
+/** The beginning of a conversation, which can't change later. */
 export interface Root {
   /** The first system message. */
   system: string | undefined;
@@ -21,12 +21,12 @@ export interface Turn {
   readonly before: Turn | undefined;
   readonly line: Line;
   readonly root: Root;
-  /** Of the root and all messages, the answer's too. */
+  /** The hash of the root and all messages, the answer included. */
   readonly digest: string;
   /** Length of the history at its end. */
   readonly tokens: number;
   readonly answerWas: "ended" | "cut";
-  /** What it added; undefined when it was forgotten. */
+  /** The messages that it added; undefined when they were forgotten. */
   added: Added | undefined;
   /** The session that it happened in. */
   readonly sessionId: string;
@@ -45,8 +45,8 @@ export function rootDigest({ system, tools, variables }: Root): string {
 }
 
 /**
- * A running hash: of what comes before and one more message, as clients send it. Thinking is no part of it, since most
- * clients don't send it back; neither is how a text was cut into ids, since no client knows.
+ * A running hash: of what comes before and one more message, as clients send it. It leaves out thinking, which most
+ * clients don't send back, and how a text was cut into ids, which no client knows.
  */
 export function messageDigest(before: string, message: ChatMessage): string {
   const { role, content } = message;

@@ -14,7 +14,7 @@ export interface Talks {
   leave(talk: Talk): Promise<void>;
 }
 
-/** A conversation with a person at the terminal, until they end it. Leaves the last talk, too. */
+/** A conversation with a person at the terminal, until they end it. Returns the last talk. */
 export async function converse(first: Talk, talks: Talks, command: ChatCommand): Promise<ExitCode> {
   // Where the answers go to a file, the conversation around them stays on the terminal.
   const screen = process.stdout.isTTY ? process.stdout : process.stderr;

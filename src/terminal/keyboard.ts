@@ -9,7 +9,7 @@ export type Key = { kind: "line"; text: string } | { kind: "interrupt" } | { kin
 export class Keyboard implements Disposable {
   readonly #lines: Interface;
   readonly #echo: Echo;
-  /** Typed and not asked for yet: several lines may be pasted at once. */
+  /** Lines that were typed before they were asked for: several may be pasted at once. */
   #typed: Key[] = [];
   #wake: (() => void) | undefined;
   /** Of the work under way. */
@@ -28,7 +28,7 @@ export class Keyboard implements Disposable {
     this.#echo.muted = false;
     if (this.#typed.length === 0) {
       this.#lines.setPrompt(prompt);
-      // With what was typed meanwhile.
+      // Starts with what was typed meanwhile.
       this.#lines.prompt(true);
     }
     while (this.#typed.length === 0) {
@@ -75,7 +75,7 @@ export class Keyboard implements Disposable {
   }
 }
 
-/** Where readline shows what is typed: nowhere in the middle of an answer. */
+/** Where readline shows what is typed: nowhere while an answer is printed. */
 class Echo extends Writable {
   muted = false;
 

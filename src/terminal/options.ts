@@ -7,7 +7,7 @@ import { decimal, integer } from "../cli/units.ts";
 import { type Connection, connectionFlags, connectionOf } from "../connection/flags.ts";
 import { passedOnFlags, serverFlags } from "../connection/server-flags.ts";
 
-/** What a server that is started here is told. */
+/** The flags for a server that is started here. */
 const ownServerFlags = {
   ...serverFlags,
   state: {
@@ -27,7 +27,7 @@ export const chatFlags = {
   session: { type: "string", description: "Continue this session, of --state or --address", valueHint: "id" },
   system: {
     type: "string",
-    description: "System message; of a session that is continued, the one it began with",
+    description: "System message; for a session that is continued, the one it began with",
     valueHint: "text",
   },
   thinking: {
@@ -47,8 +47,12 @@ export const chatFlags = {
     description: "0: always the most probable token; higher: more variety",
     valueHint: "number",
   },
-  "top-p": { type: "string", description: "Choose among the most probable of this sum, up to 1", valueHint: "number" },
-  "top-k": { type: "string", description: "Choose among so many of the most probable", valueHint: "tokens" },
+  "top-p": {
+    type: "string",
+    description: "Choose among the most probable tokens whose probabilities add up to this, at most 1",
+    valueHint: "number",
+  },
+  "top-k": { type: "string", description: "Choose among this many of the most probable tokens", valueHint: "tokens" },
   seed: { type: "string", description: "The same seed gives the same answers (default: drawn)", valueHint: "number" },
   json: { type: "boolean", default: false, description: "Print each answer as a line of JSON, with its counts" },
   tokenizer: {
@@ -86,7 +90,7 @@ export function chatOptions(args: Args): ChatCommand {
   const connection = connectionOf(args);
   const [session, state, message] = [given("session"), given("state"), given("message")];
   if (session !== undefined && state === undefined && connection.address === undefined) {
-    throw new UsageError("--session continues a session of --state or of --address: name one");
+    throw new UsageError("--session continues a session of --state or of --address: add --state or --address");
   }
   if (connection.token.file === "-" && (message === undefined || message === "-")) {
     throw new UsageError("--token-file - and the conversation can't both come from the standard input");

@@ -38,8 +38,8 @@ async function reached(command: ChatCommand, kakeya: readonly string[], logPath:
 }
 
 /**
- * A conversation that can go on is kept, and the person told how; one that nobody can come back to ends. On a server
- * that others use, too, only a person's conversation takes a place longer than it has to.
+ * A conversation that can be continued is kept, and the person is told how; one that nobody can return to ends. On a
+ * server that others use, too, only a person's conversation keeps its place.
  */
 async function leaveTalk(talk: Talk, { connection, state, session: given }: ChatCommand, atTerminal: boolean) {
   const { session } = talk.chat;
@@ -53,12 +53,12 @@ async function leaveTalk(talk: Talk, { connection, state, session: given }: Chat
   }
 }
 
-/** For the log of the own server: what matters of it is in the error when it can't start. Gone with this process. */
+/** For the log of the own server: what matters of it is in the error when it can't start. Removed with this process. */
 function temporaryLog(): { path: string } & Disposable {
   const dir = mkdtempSync(join(tmpdir(), "kakeya-chat-"));
   const remove = () => rmSync(dir, { recursive: true, force: true });
   const end = (signal: NodeJS.Signals) => {
-    // Where somebody else listens, too, the work ends in order.
+    // If somebody else listens, too, the work ends in an orderly way.
     if (process.listenerCount(signal) === 1) process.exit(exit.interrupted);
   };
   const signals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;

@@ -5,7 +5,7 @@ import type { RuntimeInfo, SessionInfo } from "../client/index.ts";
 /** What `/stats` counts of the answers given here. Its size does not depend on their number. */
 export class AnswerFigures {
   answers = 0;
-  /** What sending the whole history with each message would have had computed. */
+  /** What would have been computed if each message had come with the whole history. */
   resentTokens = 0;
   first: Answer | undefined;
   last: Answer | undefined;

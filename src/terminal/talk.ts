@@ -21,7 +21,7 @@ export class Talk {
     return new Talk(chat, command);
   }
 
-  /** @returns what came of it, also when `signal` has aborted; undefined when nothing did */
+  /** @returns the answer, also when `signal` has aborted it; undefined when there is none */
   async answer(message: string, signal: AbortSignal, hear: (event: AnswerEvent) => void): Promise<Answer | undefined> {
     try {
       for await (const event of this.chat.send(message, { ...this.command.sending, signal })) hear(event);

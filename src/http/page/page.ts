@@ -80,7 +80,7 @@ ${scripts.map((script) => `<script>${script}</script>`).join("\n")}
 
 const hash = (text: string) => `'sha256-${createHash("sha256").update(text).digest("base64")}'`;
 
-/** Nothing but what the page brings along runs, and it talks to nobody but its server. */
+/** Only the page's own scripts run, and they talk only to its server. */
 const policy = [
   "default-src 'none'",
   `script-src ${scripts.map(hash).join(" ")}`,
