@@ -34,6 +34,11 @@ export function say(text: string): void {
   });
 }
 
+/** Whether stdout takes no more, because its reader went away or the disk is full: nothing is gained by going on. */
+export async function isOutputGone(): Promise<boolean> {
+  return (await written) !== undefined;
+}
+
 /**
  * Waits until everything written has left the process.
  * @throws when stdout could not take it (a full disk). A reader that went away, like `head`, has got what it wanted.

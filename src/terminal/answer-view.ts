@@ -3,6 +3,8 @@ import { plainPiece } from "../cli/plain-text.ts";
 
 export interface AnswerViewOptions {
   write: (text: string) => void;
+  /** A line about the answer that is no part of it. */
+  remark: (line: string) => void;
   colours: boolean;
   thinking: boolean;
 }
@@ -23,13 +25,13 @@ export class AnswerView {
 
   /** Ends the line. @param answer undefined when it failed */
   end(answer: Pick<Answer, "stopReason" | "answerTokens"> | undefined): void {
-    const { write, colours } = this.options;
+    const { write, remark, colours } = this.options;
     if (this.#part === "reasoning" && colours) write(undim);
     write("\n");
     if (answer?.stopReason === "max-tokens") {
-      this.#remark(`the answer was cut off after ${answer.answerTokens} tokens: --max-tokens`);
+      remark(`[the answer was cut off after ${answer.answerTokens} tokens: --max-tokens]`);
     }
-    if (answer?.stopReason === "cancelled") this.#remark("stopped");
+    if (answer?.stopReason === "cancelled") remark("[stopped]");
   }
 
   #go(part: "reasoning" | "text", text: string): void {
@@ -40,10 +42,5 @@ export class AnswerView {
       this.#part = part;
     }
     write(plainPiece(text));
-  }
-
-  #remark(text: string): void {
-    const { write, colours } = this.options;
-    write(colours ? `${dim}[${text}]${undim}\n` : `[${text}]\n`);
   }
 }

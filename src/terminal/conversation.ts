@@ -46,6 +46,7 @@ export async function converse(first: Talk, talks: Talks, command: ChatCommand):
     }
     const view = new AnswerView({
       write: printPiece,
+      remark: tell,
       colours: colours(process.stdout),
       thinking: command.thinking !== "hide",
     });

@@ -1,6 +1,6 @@
 import { createInterface } from "node:readline";
 import { type ExitCode, exit, UsageError } from "../cli/exit.ts";
-import { colours, print, printPiece, say } from "../cli/output.ts";
+import { colours, isOutputGone, print, printPiece, say } from "../cli/output.ts";
 import { StopSignals } from "../cli/stop-signals.ts";
 import { AnswerView } from "./answer-view.ts";
 import type { ChatCommand } from "./options.ts";
@@ -17,10 +17,12 @@ export async function answerAll(talk: Talk, command: ChatCommand): Promise<ExitC
       if (answer !== undefined) print(await talk.json(answer));
     } else {
       const thinking = (command.thinking ?? (process.stdout.isTTY ? "show" : "hide")) === "show";
-      const view = new AnswerView({ write: printPiece, colours: colours(process.stdout), thinking });
+      const remark = process.stdout.isTTY ? print : say;
+      const view = new AnswerView({ write: printPiece, remark, colours: colours(process.stdout), thinking });
       view.end(await talk.answer(message, stop.signal, (event) => view.show(event)));
     }
     if (stop.signal.aborted) return exit.interrupted;
+    if (await isOutputGone()) break;
   }
   if (stop.signal.aborted) return exit.interrupted;
   if (messages === 0) say("no message came from the standard input");

@@ -6,7 +6,10 @@ const ended = { stopReason: "eos", answerTokens: 9 } as const;
 
 function shown(options: { colours: boolean; thinking: boolean }, events: AnswerEvent[], end = ended as object): string {
   let written = "";
-  const view = new AnswerView({ ...options, write: (text) => (written += text) });
+  const write = (text: string) => {
+    written += text;
+  };
+  const view = new AnswerView({ ...options, write, remark: (line) => write(`${line}\n`) });
   for (const event of events) view.show(event);
   view.end(end as typeof ended);
   return written;

@@ -1,8 +1,9 @@
 /** `kakeya chat` as it is used: in a terminal, and in pipes. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { embeddedModelDir } from "../../src/checkpoint/embedded.ts";
+import { startServer } from "../bench/processes.ts";
 import { eventually } from "../eventually.ts";
 import { scratchDir } from "../scratch.ts";
 import { type Serving, serving } from "../serve/serving.ts";
@@ -24,30 +25,30 @@ afterAll(async () => {
   scratch[Symbol.dispose]();
 });
 
-/** Its temporary files go where a test can see that none is left. */
-function environment(): Record<string, string | undefined> {
-  const tmp = join(scratch.path, "tmp");
-  mkdirSync(tmp, { recursive: true });
-  return { ...process.env, TMPDIR: tmp };
+/** Its temporary files go to a folder of its own, where a test can see that none is left. */
+function environment(): { TMPDIR: string } & Record<string, string | undefined> {
+  return { ...process.env, TMPDIR: mkdtempSync(join(scratch.path, "tmp-")) };
 }
 
 async function piped(args: readonly string[], input = ""): Promise<{ code: number; out: string; err: string }> {
+  const env = environment();
   const child = Bun.spawn([...kakeya, "chat", ...args], {
     cwd: scratch.path,
-    env: environment(),
+    env,
     stdin: Buffer.from(input),
     stdout: "pipe",
     stderr: "pipe",
   });
   const [out, err] = await Promise.all([new Response(child.stdout).text(), new Response(child.stderr).text()]);
-  return { code: await child.exited, out, err };
+  const code = await child.exited;
+  expect(readdirSync(env.TMPDIR)).toEqual([]);
+  return { code, out, err };
 }
 
 describe("in a pipe", () => {
   test("each line is a message of one conversation, and nothing but the answers is on stdout", async () => {
     const { code, out, err } = await piped([], `${first.question}\n\n${second.question}\r\n`);
     expect({ code, out, err }).toEqual({ code: 0, out: `${first.text}\n${second.text}\n`, err: "" });
-    expect(readdirSync(join(scratch.path, "tmp"))).toEqual([]);
   });
 
   test("a message on the command line is the only one; - takes the whole input for one", async () => {
@@ -58,6 +59,12 @@ describe("in a pipe", () => {
     const whole = await piped(["--address", server.address, "-", "--json"], `${first.question}\n`);
     expect(JSON.parse(whole.out)).toMatchObject({ text: first.text, stop_reason: "eos" });
     expect((await piped(["--address", server.address, ""])).err).toContain("the message is empty");
+  });
+
+  test("that an answer was cut off is said on stderr, not in the answer", async () => {
+    const { out, err } = await piped(["--address", server.address, "--max-tokens", "5", first.question]);
+    expect(first.text).toStartWith(out.trimEnd());
+    expect(err).toBe("[the answer was cut off after 5 tokens: --max-tokens]\n");
   });
 
   test("its JSON has the counts: each token was computed once, and the slab does not grow", async () => {
@@ -99,6 +106,14 @@ describe("in a pipe", () => {
     rmSync(dir, { recursive: true });
   });
 
+  test("it ends when nobody reads its answers any more, and reads no more than it answers", async () => {
+    const line = `yes '${first.question}' | "$0" "$1" chat --address ${server.address} | head -1`;
+    const child = Bun.spawn(["sh", "-c", line, ...kakeya], { stdout: "pipe", stderr: "pipe", env: environment() });
+    expect(await new Response(child.stdout).text()).toBe(`${first.text}\n`);
+    expect(await child.exited).toBe(0);
+    await eventually("no session", () => server.server.store.activeCount === 0 || undefined);
+  });
+
   test("where no server answers, it says so", async () => {
     const { code, err } = await piped(["--address", `unix:${join(scratch.path, "nobody.sock")}`, "Hi"]);
     expect(code).toBe(1);
@@ -111,12 +126,16 @@ class Terminal implements AsyncDisposable {
   #shown = "";
   #seen = 0;
   readonly child: Bun.Subprocess;
+  /** Its folder for temporary files. */
+  readonly temporary: string;
 
-  constructor(args: readonly string[], env: Record<string, string> = {}) {
+  constructor(args: readonly string[], env: Record<string, string> = {}, command = [...kakeya, "chat", ...args]) {
     const decoder = new TextDecoder();
-    this.child = Bun.spawn([...kakeya, "chat", ...args], {
+    const own = environment();
+    this.temporary = own.TMPDIR;
+    this.child = Bun.spawn(command, {
       cwd: scratch.path,
-      env: { ...environment(), TERM: "xterm-256color", NO_COLOR: undefined, ...env },
+      env: { ...own, TERM: "xterm-256color", NO_COLOR: undefined, ...env },
       terminal: { cols: 200, data: (_, bytes) => this.#show(decoder.decode(bytes, { stream: true })) },
     });
   }
@@ -154,8 +173,18 @@ class Terminal implements AsyncDisposable {
 /** Readline has written the prompt, and its cursor stands after it. */
 const prompt = "> \x1b[3G";
 const interrupt = "\x03";
-/** So hot that the end token comes late. */
-const endless = ["--temperature", "100", "--seed", "1", "--max-tokens", "100000"];
+/** kakeya-tiny with an end token that it never says: only the limit, or a person, ends its answers. */
+function endless(): string[] {
+  const dir = join(scratch.path, "endless");
+  cpSync(embeddedModelDir(), dir, { recursive: true });
+  const change = (name: string, values: object) => {
+    const config = JSON.parse(readFileSync(join(dir, name), "utf8"));
+    writeFileSync(join(dir, name), JSON.stringify({ ...config, ...values }));
+  };
+  change("generation_config.json", { eos_token_id: 2045 });
+  change("tokenizer_config.json", { eos_token: "<|endoftext|>" });
+  return ["--model", dir, "--max-tokens", "1000000"];
+}
 
 describe("in a terminal", () => {
   test("it is a conversation with commands and a history of lines, over a server of its own", async () => {
@@ -182,7 +211,7 @@ describe("in a terminal", () => {
     expect(await terminal.until(prompt)).toContain(`${first.text}\r\n`);
     terminal.type("\x04");
     expect(await terminal.child.exited).toBe(0);
-    expect(readdirSync(join(scratch.path, "tmp"))).toEqual([]);
+    expect(readdirSync(terminal.temporary)).toEqual([]);
   });
 
   test("lines that are pasted at once are answered in turn; a backslash joins two", async () => {
@@ -201,10 +230,10 @@ describe("in a terminal", () => {
   });
 
   test("Ctrl-C stops the answer, the conversation goes on, and is continued later by its id", async () => {
-    const args = ["--address", server.address];
+    const args = [...endless(), "--state", join(scratch.path, "stopped")];
     let id: string;
     {
-      await using terminal = new Terminal([...args, ...endless]);
+      await using terminal = new Terminal(args);
       await terminal.until(prompt);
       terminal.type(`${first.question}\r`);
       await terminal.until("\n");
@@ -224,7 +253,7 @@ describe("in a terminal", () => {
   });
 
   test("a second Ctrl-C ends it, with nothing left", async () => {
-    await using terminal = new Terminal(endless);
+    await using terminal = new Terminal(endless());
     await terminal.until(prompt);
     terminal.type(`${first.question}\r`);
     await terminal.until("\n");
@@ -234,7 +263,7 @@ describe("in a terminal", () => {
     await terminal.until(prompt);
     terminal.type(interrupt);
     expect(await terminal.child.exited).toBe(130);
-    expect(readdirSync(join(scratch.path, "tmp"))).toEqual([]);
+    expect(readdirSync(terminal.temporary)).toEqual([]);
   });
 
   test("at the prompt, Ctrl-C clears the line first", async () => {
@@ -263,7 +292,7 @@ describe("in a terminal", () => {
   });
 
   test("what is typed during an answer waits for the next prompt", async () => {
-    await using terminal = new Terminal(["--address", server.address, ...endless]);
+    await using terminal = new Terminal(endless());
     await terminal.until(prompt);
     terminal.type(`${first.question}\r`);
     await terminal.until("\n");
@@ -276,8 +305,48 @@ describe("in a terminal", () => {
     expect(await terminal.child.exited).toBe(0);
   });
 
+  test("a server that dies is told, and the conversation is not over", async () => {
+    await using own = await startServer("127.0.0.1:0", scratch.path);
+    await using terminal = new Terminal(["--address", own.address]);
+    await terminal.until(prompt);
+    own.kill("SIGKILL");
+    await own.exited;
+    terminal.type("Hi\r");
+    expect(await terminal.until(prompt)).toMatch(/kakeya: .*(connect|UNAVAILABLE|closed|lost)/i);
+    terminal.type("/quit\r");
+    expect(await terminal.child.exited).toBe(0);
+  });
+
+  test.each(["SIGTERM", "SIGHUP", "SIGINT", "its terminal's end"] as const)(
+    "%s ends it with nothing left",
+    async (way) => {
+      await using terminal = new Terminal([]);
+      await terminal.until(prompt);
+      if (way === "its terminal's end") terminal.child.terminal?.close();
+      else terminal.child.kill(way);
+      expect(await terminal.child.exited).toBe(130);
+      expect(readdirSync(terminal.temporary)).toEqual([]);
+    },
+  );
+
+  test("it leaves the terminal as it was, also when it is ended in the middle of an answer", async () => {
+    const command = [...kakeya, "chat", ...endless(), ";", "stty", "-a"];
+    await using terminal = new Terminal([], {}, ["sh", "-c", command.join(" ")]);
+    await terminal.until(prompt);
+    terminal.type(`${first.question}\r`);
+    await terminal.until("\n");
+    await terminal.until(" ");
+    terminal.type(interrupt + interrupt);
+    const settings = await terminal.until(" echok");
+    expect(settings).toMatch(/[^-]icanon/);
+    expect(settings).toMatch(/[^-]isig/);
+    expect(await terminal.child.exited).toBe(0);
+  });
+
   test("with NO_COLOR nothing is coloured", async () => {
-    await using terminal = new Terminal(["--address", server.address, ...endless, first.question], { NO_COLOR: "1" });
+    await using terminal = new Terminal([...endless(), first.question], { NO_COLOR: "1" });
+    await terminal.until("starting");
+    await terminal.until("\x1b[2K");
     await terminal.until(" ");
     terminal.type(interrupt);
     await terminal.until("[stopped]");
