@@ -149,7 +149,7 @@ async function measureOpen(count: number): Promise<Record<string, unknown>> {
 async function sessions(store: StateStore, count: number): Promise<Lease[]> {
   const leases: Lease[] = [];
   for (let i = 0; i < count; i++) {
-    leases.push(await store.create({ id: `session ${i}`, label: "bench", eosTokenIds: [2], facts, outlives: true }));
+    leases.push(await store.create({ id: `session ${i}`, label: "bench", eosTokenIds: [2], facts }));
   }
   return leases;
 }

@@ -1,7 +1,7 @@
 import type { Engine, SequenceId } from "../engine/engine.ts";
 import { StateError } from "../state/errors.ts";
 import { differences, type Facts } from "../state/facts.ts";
-import type { Lease, NewSession, Snapshot, StateStore, StoredSession } from "../state/store.ts";
+import type { Lease, Snapshot, StateStore, StoredSession } from "../state/store.ts";
 import { SessionError } from "./errors.ts";
 import { JournalWriter } from "./journal-writer.ts";
 import type { Session, SessionHistory, SessionInfo, SessionRecord, SessionStart } from "./session.ts";
@@ -57,7 +57,7 @@ export class Parking {
   }
 
   /** Writes a new session down; returns where its ids go. */
-  async begin(session: Omit<NewSession, "facts">): Promise<SessionRecord> {
+  async begin(session: { id: string; label: string; eosTokenIds: readonly number[] }): Promise<SessionRecord> {
     return this.#record(await this.#stated(() => this.#state.create({ ...session, facts: this.#facts })));
   }
 

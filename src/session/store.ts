@@ -118,12 +118,7 @@ export class SessionStore {
           eosTokenIds: [...new Set(eosTokenIds)],
           ...(isRebuildable && { isRebuildable, expected: true }),
         };
-        const record = await this.#parking?.begin({
-          id,
-          label,
-          eosTokenIds: start.eosTokenIds,
-          outlives: !isRebuildable,
-        });
+        const record = await this.#parking?.begin(start);
         try {
           const sequence = await this.#places.inOrder(() => this.engine.create());
           return this.#opened({ ...start, sequence, ...(record && { record }) });
@@ -199,12 +194,12 @@ export class SessionStore {
     this.#places.look();
   }
 
-  /** Ends all sessions, and frees their places; with a place to park them, those that anybody can ask for are parked. */
+  /** Ends all sessions, and frees their places; with a place to park them, they are parked. */
   async endAll(): Promise<void> {
     this.#places.end();
     const parking = this.#parking;
     for (const session of [...this.#sessions.values()]) {
-      if (parking === undefined || session.isRebuildable) await this.#end(session, "shutdown");
+      if (parking === undefined) await this.#end(session, "shutdown");
       else await this.#park(session, parking);
     }
     await parking?.settled();

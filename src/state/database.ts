@@ -21,7 +21,6 @@ CREATE TABLE sessions (
   label TEXT NOT NULL,
   eos BLOB NOT NULL,                     -- u32 each
   facts TEXT NOT NULL,                   -- JSON
-  outlives INTEGER NOT NULL,             -- 0: goes with the server that made it
   created_ms INTEGER NOT NULL,
   active_ms INTEGER NOT NULL,
   tokens INTEGER NOT NULL,

@@ -80,7 +80,7 @@ function sessionFrom(value: unknown): StoredSession {
   if (typeof id !== "string" || typeof label !== "string") throw new Error("its session has no id or label");
   if (!Array.isArray(eosTokenIds) || !eosTokenIds.every(isCount)) throw new Error("its end ids are no ids");
   const session = {
-    ...{ id, label, eosTokenIds, facts: factsFrom(facts), outlives: true, snapshotBytes: 0 },
+    ...{ id, label, eosTokenIds, facts: factsFrom(facts), snapshotBytes: 0 },
     ...{ createdMs: count("createdMs"), activeMs: count("activeMs"), tokens: count("tokens") },
     ...{ generated: count("generated"), replayed: count("replayed"), keptFrom: count("keptFrom") },
   };

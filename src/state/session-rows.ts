@@ -18,7 +18,6 @@ interface Columns {
   label: string;
   eos: Uint8Array;
   facts: string;
-  outlives: number;
   created_ms: number;
   active_ms: number;
   tokens: number;
@@ -34,7 +33,6 @@ export class SessionRows {
   readonly #byId;
   readonly #all;
   readonly #inactive;
-  readonly #passing;
   readonly #insert;
   readonly #update;
   readonly #delete;
@@ -43,13 +41,12 @@ export class SessionRows {
     this.#byId = database.query<Columns, [string]>("SELECT * FROM sessions WHERE id = ?");
     this.#all = database.query<Columns, []>("SELECT * FROM sessions ORDER BY active_ms DESC");
     this.#inactive = database.query<{ id: string }, [number]>("SELECT id FROM sessions WHERE active_ms < ?");
-    this.#passing = database.query<{ id: string }, []>("SELECT id FROM sessions WHERE outlives = 0");
     this.#insert = database.query<{ key: number }, [string, number]>(
-      `INSERT INTO sessions (id, label, eos, facts, outlives, created_ms, active_ms, tokens, generated, replayed, kept_from, epoch, snapshot_bytes, crc)
-       VALUES (?, '', x'', '', 0, ?, 0, 0, 0, 0, 0, 0, 0, 0) RETURNING key`,
+      `INSERT INTO sessions (id, label, eos, facts, created_ms, active_ms, tokens, generated, replayed, kept_from, epoch, snapshot_bytes, crc)
+       VALUES (?, '', x'', '', ?, 0, 0, 0, 0, 0, 0, 0, 0) RETURNING key`,
     );
     this.#update = database.query<null, [string, Uint8Array, string, number, ...number[]]>(
-      `UPDATE sessions SET label = ?, eos = ?, facts = ?, outlives = ?, active_ms = ?, tokens = ?, generated = ?, replayed = ?, kept_from = ?, epoch = ?,
+      `UPDATE sessions SET label = ?, eos = ?, facts = ?, active_ms = ?, tokens = ?, generated = ?, replayed = ?, kept_from = ?, epoch = ?,
        snapshot_bytes = ?, crc = ? WHERE key = ?`,
     );
     this.#delete = database.query<null, [number]>("DELETE FROM sessions WHERE key = ?");
@@ -70,11 +67,6 @@ export class SessionRows {
     return this.#inactive.all(ms).map(({ id }) => id);
   }
 
-  /** Those that were to go with the server that made them. */
-  passing(): string[] {
-    return this.#passing.all().map(({ id }) => id);
-  }
-
   insert(session: Omit<SessionRow, "key">): SessionRow {
     const key = this.#insert.get(session.id, session.createdMs)?.key;
     if (key === undefined) throw new Error(`the session ${session.id} got no key`);
@@ -90,7 +82,6 @@ export class SessionRows {
         c.label,
         c.eos,
         c.facts,
-        c.outlives,
         c.active_ms,
         c.tokens,
         c.generated,
@@ -115,7 +106,6 @@ function columnsOf(row: SessionRow): Columns {
     label: row.label,
     eos: new Uint8Array(Uint32Array.from(row.eosTokenIds).buffer),
     facts: JSON.stringify(row.facts),
-    outlives: row.outlives ? 1 : 0,
     created_ms: row.createdMs,
     active_ms: row.activeMs,
     tokens: row.tokens,
@@ -141,7 +131,6 @@ function rowFrom(c: Columns): SessionRow {
     label: c.label,
     eosTokenIds: Array.from(new Uint32Array(c.eos.slice().buffer)),
     facts: factsFrom(JSON.parse(c.facts)),
-    outlives: c.outlives === 1,
     createdMs: c.created_ms,
     activeMs: c.active_ms,
     tokens: c.tokens,
@@ -154,15 +143,6 @@ function rowFrom(c: Columns): SessionRow {
 }
 
 function checksum(c: Omit<Columns, "crc">): number {
-  const text = JSON.stringify([
-    c.key,
-    c.id,
-    c.label,
-    Array.from(c.eos),
-    c.facts,
-    c.outlives,
-    c.created_ms,
-    c.active_ms,
-  ]);
+  const text = JSON.stringify([c.key, c.id, c.label, Array.from(c.eos), c.facts, c.created_ms, c.active_ms]);
   return crc32(`${text} ${c.tokens} ${c.generated} ${c.replayed} ${c.kept_from} ${c.epoch} ${c.snapshot_bytes}`);
 }

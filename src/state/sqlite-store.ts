@@ -67,10 +67,7 @@ export class SqliteStore implements StateStore {
         database?.run("DELETE FROM server");
         database?.run("INSERT INTO server VALUES (?)", [words]);
       })(`process ${process.pid} on ${hostname()}`);
-      const store = new SqliteStore(database, new Generations(snapshotsIn(dir)), lock, options);
-      // A server that was killed could not remove what was to go with it.
-      for (const id of store.#rows.passing()) await store.remove(id);
-      return store;
+      return new SqliteStore(database, new Generations(snapshotsIn(dir)), lock, options);
     } catch (error) {
       database?.close();
       lock[Symbol.dispose]();
@@ -204,15 +201,15 @@ export class SqliteStore implements StateStore {
     return this.#do(() => this.generations.load(this.#found(id).key, facts, atMost));
   }
 
-  fork(from: string, at: number, session: Omit<NewSession, "facts" | "outlives">): Promise<Lease> {
+  fork(from: string, at: number, session: Omit<NewSession, "facts">): Promise<Lease> {
     return this.#onSnapshots(async () => {
       const snapshot = await this.generations.newest(this.#found(from).key, at);
       return this.#transaction(() => {
         const source = this.#found(from);
         const ids = this.#ids(source, source.keptFrom, at);
         if ((snapshot?.position ?? 0) < source.keptFrom) throw new StateError("dropped", droppedWords(source));
-        const { facts, keptFrom, outlives } = source;
-        const fork = this.#insert({ ...session, facts, outlives }, { tokens: at, keptFrom });
+        const { facts, keptFrom } = source;
+        const fork = this.#insert({ ...session, facts }, { tokens: at, keptFrom });
         this.#journal.append(fork.key, keptFrom, ids);
         this.#rows.update({ ...fork, snapshotBytes: this.generations.begin(fork.key, snapshot) });
         return leaseOf(fork);
@@ -265,23 +262,13 @@ export class SqliteStore implements StateStore {
     await this.close();
   }
 
-  #insert({ id, label, eosTokenIds, facts, outlives }: NewSession, known: Partial<StoredSession> = {}): SessionRow {
+  #insert({ id, label, eosTokenIds, facts }: NewSession, known: Partial<StoredSession> = {}): SessionRow {
     if (this.#rows.find(id) !== undefined) {
       throw new StateError("exists", `there is a session "${id}" already; name another id`);
     }
     const now = this.#nowMs();
     const empty = { createdMs: now, tokens: 0, generated: 0, replayed: 0, keptFrom: 0, ...known };
-    return this.#rows.insert({
-      id,
-      label,
-      eosTokenIds,
-      facts,
-      outlives,
-      ...empty,
-      activeMs: now,
-      epoch: 1,
-      snapshotBytes: 0,
-    });
+    return this.#rows.insert({ id, label, eosTokenIds, facts, ...empty, activeMs: now, epoch: 1, snapshotBytes: 0 });
   }
 
   async #remove(row: SessionRow): Promise<void> {

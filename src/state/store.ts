@@ -25,8 +25,6 @@ export interface NewSession {
   eosTokenIds: readonly number[];
   /** What its ids are computed with. */
   facts: Facts;
-  /** Whether anybody can ask for it once this server has ended; if not, it goes with the server. */
-  outlives: boolean;
 }
 
 export interface StoredSession extends NewSession {
@@ -113,7 +111,7 @@ export interface StateStore {
   loadSnapshot(id: string, facts: Facts, atMost: number): Promise<LoadedSnapshot>;
 
   /** A new session with the first `at` ids of another one, and its newest snapshot up to there. */
-  fork(from: string, at: number, session: Omit<NewSession, "facts" | "outlives">): Promise<Lease>;
+  fork(from: string, at: number, session: Omit<NewSession, "facts">): Promise<Lease>;
 
   /**
    * Imports a session from elsewhere, with its ids from `keptFrom` on and the snapshot that those need, if any.

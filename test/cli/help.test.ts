@@ -27,7 +27,7 @@ beforeAll(async () => {
   const report = join(root, "test/report/data/bench_session_4h_1780332893.json");
   fs.mkdirSync(join(cwd, "results"));
   await using store = await SqliteStore.open({ dir: join(cwd, "kakeya-state"), sync: "normal" });
-  await store.create({ id: "example", label: "", eosTokenIds: [], facts: {}, outlives: true });
+  await store.create({ id: "example", label: "", eosTokenIds: [], facts: {} });
   for (const name of ["results/bench.json", "before.json", "after.json"]) fs.copyFileSync(report, join(cwd, name));
   fs.writeFileSync(join(cwd, "questions.txt"), "What is a sink?\n");
 });

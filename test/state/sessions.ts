@@ -12,7 +12,7 @@ export const facts: Facts = {
 };
 
 export function newSession(id: string): NewSession {
-  return { id, label: `label of ${id}`, eosTokenIds: [1, 2], facts, outlives: true };
+  return { id, label: `label of ${id}`, eosTokenIds: [1, 2], facts };
 }
 
 /** `count` ids that differ from position to position. */

@@ -83,21 +83,6 @@ describe.each([
     await store.close();
   });
 
-  test("a session that is to go with its server is gone when the folder is opened again, and so are its forks", async () => {
-    using scratch = scratchDir();
-    let store = await opened(scratch.path);
-    const lease = await store.create({ ...newSession("passing"), outlives: false });
-    await store.commit([{ lease, position: 0, ids: idsFrom(0, 5), generated: 0 }]);
-    await store.saveSnapshot(lease, snapshotAt(5));
-    await store.fork("passing", 5, { id: "fork", label: "", eosTokenIds: [] });
-    await store.create(newSession("staying"));
-    await store.close();
-    store = await opened(scratch.path);
-    expect((await store.list()).map(({ id }) => id)).toEqual(["staying"]);
-    expect(readdirSync(join(scratch.path, "snapshots"))).toEqual([]);
-    await store.close();
-  });
-
   test("knows which sessions have been inactive", async () => {
     using scratch = scratchDir();
     const store = await opened(scratch.path);
