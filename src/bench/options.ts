@@ -100,7 +100,7 @@ export const benchFlags = {
   },
   resume: {
     type: "string",
-    description: "Go on from the .partial report that a crash left behind; give the other options as before",
+    description: "Continue from the .partial report that a crash left; give the other options as before",
     valueHint: "path",
   },
   state: {

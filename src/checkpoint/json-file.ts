@@ -11,7 +11,7 @@ export function isJsonObject(value: unknown): value is JsonObject {
 /** The largest tokenizer.json known takes 33 MB, the largest index of shards 9 MB. */
 const mostBytes = (path: string) => (basename(path) === "tokenizer.json" ? 128 : 16) * 2 ** 20;
 
-/** The object in a JSON file; undefined when there is no such file. Throws ModelError when it is no JSON object. */
+/** The object in a JSON file; undefined when there is no such file. Throws ModelError when it is not a JSON object. */
 export function readJsonFile(path: string): JsonObject | undefined {
   const text = readRegularFile(path, mostBytes(path));
   return text === undefined ? undefined : parseJsonObject(path, text);

@@ -4,8 +4,8 @@ import { dirname } from "node:path";
 import { UsageError } from "../cli/exit.ts";
 
 /**
- * Makes sure that a server may listen at `path`: nothing is there, or the socket of a server that was killed.
- * Changes nothing. Answers with that stale socket.
+ * Makes sure that a server may listen at `path`: nothing is there, or the socket of a server that was killed. Changes
+ * nothing. Returns that stale socket.
  * @throws UsageError when anything else is there, or the folder is missing
  */
 export async function requireSocketPath(path: string): Promise<BigIntStats | undefined> {

@@ -195,7 +195,7 @@ export class Parking {
 
   /**
    * Whether the session has to be computed again from its first id.
-   * @throws SessionError when it can't be, or nobody said that it may
+   * @throws SessionError when it can't be, or may not be without --rebuild
    */
   #requireUsable(session: StoredSession): boolean {
     const changed = differences(session.facts, this.#facts);

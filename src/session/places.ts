@@ -85,7 +85,7 @@ export class Places {
     while (!this.#hasRoom) {
       if (this.occupants.giveWay()) continue;
       if (!waits || !(this.#opening > 0 || this.occupants.willGiveWay)) {
-        // Nor is there room for who waits behind it.
+        // Then there is no room either for those who wait after it.
         this.mayBeFree();
         throw this.occupants.noRoom();
       }
