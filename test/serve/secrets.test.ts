@@ -107,8 +107,8 @@ test.each([[], ["--json"]])(
 
 test("seventy silent connections to a server with 64 descriptors keep nobody out", async () => {
   const limited = ["sh", "-c", 'ulimit -n 64; exec "$@"', "sh", process.execPath, main, "serve"];
-  const command = [...limited, "--bind", "127.0.0.1:0", "--http", "off", "--json"];
-  const server = Bun.spawn(command, { stdout: "pipe", stderr: "pipe", stdin: "ignore" });
+  const command = [...limited, "--bind", "127.0.0.1:0", "--http", "off", "--json", "--stop-with-stdin"];
+  const server = Bun.spawn(command, { stdio: ["pipe", "pipe", "pipe"] }); // which ends it with this process
   const address = (await readyAddress(server.stdout)) ?? "";
   const [hostname = "", port = ""] = address.split(":");
   const silent = await Promise.all(
@@ -124,8 +124,8 @@ test("seventy silent connections to a server with 64 descriptors keep nobody out
 
 test("when other doors' connections have taken all descriptors, the log says so", async () => {
   const limited = ["sh", "-c", 'ulimit -n 64; exec "$@"', "sh", process.execPath, main, "serve"];
-  const command = [...limited, "--bind", "127.0.0.1:0", "--http", "127.0.0.1:0", "--json"];
-  const server = Bun.spawn(command, { stdout: "pipe", stderr: "pipe", stdin: "ignore" });
+  const command = [...limited, "--bind", "127.0.0.1:0", "--http", "127.0.0.1:0", "--json", "--stop-with-stdin"];
+  const server = Bun.spawn(command, { stdio: ["pipe", "pipe", "pipe"] }); // which ends it with this process
   const ready = JSON.parse(await lineOf(server.stdout, () => true));
   const { hostname, port } = new URL(ready.http_url);
   const halves = await Promise.all(
