@@ -42,7 +42,10 @@ export function textRoutes(parts: ApiParts): Route[] {
   const records = new ResponseRecords((turn, record) => state?.setResponse(turn, record));
   const conversations = new Conversations(state);
   const turns = new Turns(maxTurnBytes, {
-    added: (turn) => state?.addTurn(turn),
+    added(turn) {
+      state?.addTurn(turn);
+      seats.keep(turn);
+    },
     forgotten: (turn) => {
       state?.forgetTurn(turn);
       records.forget(turn);
@@ -52,6 +55,7 @@ export function textRoutes(parts: ApiParts): Route[] {
   });
   for (const stored of state?.conversations() ?? []) conversations.restore(stored);
   for (const { turn, record, added } of state?.turns() ?? []) {
+    seats.keep(turn);
     turns.restore(turn);
     if (record !== undefined) records.restore(record);
     if (added !== undefined) conversations.restoreTurn(turn, added);

@@ -23,10 +23,31 @@ export interface TakenSeat {
  * may make room for another at any time: its history is then computed again from the turns' ids.
  */
 export class Seats {
+  /** How many turns are kept that happened in a session. */
+  readonly #keptTurns = new Map<string, number>();
+
   constructor(
     private readonly store: SessionStore,
     private readonly eosTokenIds: readonly number[],
   ) {}
+
+  /** `turn` is kept from now on, and with it the session that it happened in. */
+  keep({ sessionId }: Turn): void {
+    this.#keptTurns.set(sessionId, (this.#keptTurns.get(sessionId) ?? 0) + 1);
+  }
+
+  /** Nobody will continue `turn` any more; the last one of a session gives it back. */
+  async give(turn: Turn): Promise<void> {
+    const { sessionId } = turn;
+    const left = (this.#keptTurns.get(sessionId) ?? 1) - 1;
+    if (left > 0) {
+      this.#keptTurns.set(sessionId, left);
+      return;
+    }
+    this.#keptTurns.delete(sessionId);
+    turn.seat = undefined;
+    await this.close({ sessionId });
+  }
 
   /** The seat that waits for the continuation of `turn`; undefined when there is none. */
   take(turn: Turn): Seat | undefined {
@@ -50,13 +71,7 @@ export class Seats {
     turn.seat = seat;
   }
 
-  /** Nobody will continue `turn` any more. */
-  async give(turn: Turn): Promise<void> {
-    const seat = this.take(turn);
-    if (seat !== undefined) await this.close(seat);
-  }
-
-  async close({ sessionId }: Seat): Promise<void> {
+  async close({ sessionId }: Pick<Seat, "sessionId">): Promise<void> {
     await this.store.close(sessionId).catch((error: unknown) => {
       // It was evicted, or ended with the error that made us close it.
       if (!(error instanceof SessionError)) throw error;
