@@ -1,25 +1,13 @@
-import type { Sampling } from "../engine/engine.ts";
 import type { Metrics } from "../host/metrics.ts";
 import type { GenerateOptions, SessionInfo } from "../session/session.ts";
 import type { SessionStore } from "../session/store.ts";
-import type { ChatMessage } from "../text/messages.ts";
-import { ApiError, invalid } from "./api-error.ts";
+import type { Plan, Planner, Question } from "./planner.ts";
 import { QueuedCalls } from "./queued-calls.ts";
 import { type AnswerPart, type AssistantMessage, Reading } from "./reading.ts";
 import { HistoryNotKept, type Seat, type Seats, type TakenSeat, workTokensOf } from "./seats.ts";
 import type { TextModel } from "./text-model.ts";
-import { messageDigest, messagesUpTo, type Root, rootDigest, rootOf, type Turn } from "./turn.ts";
+import { messageDigest, rootDigest, type Turn } from "./turn.ts";
 import type { Turns } from "./turns.ts";
-
-export interface Question {
-  root: Root;
-  /** The turn that it continues; undefined where `messages` are the whole conversation. */
-  after: Turn | undefined;
-  messages: readonly ChatMessage[];
-  maxTokens: number;
-  sampling: Sampling;
-  stop: readonly string[];
-}
 
 export interface Usage {
   inputTokens: number;
@@ -63,16 +51,6 @@ export async function* mapped<T>(answer: Answer, map: (said: Said) => T): AsyncG
   }
 }
 
-/** What is to be appended, and after which turn. */
-export interface Plan {
-  root: Root;
-  turn: Turn | undefined;
-  prompt: string;
-  ids: Uint32Array;
-  /** Messages that come after that turn. */
-  messages: readonly ChatMessage[];
-}
-
 interface Seated {
   plan: Plan;
   seat: Seat;
@@ -80,14 +58,13 @@ interface Seated {
 }
 
 export interface AnswererParts {
+  planner: Planner;
   store: SessionStore;
   text: TextModel;
   turns: Turns;
   seats: Seats;
   metrics: Metrics;
   eosTokenIds: readonly number[];
-  /** Token ids in one prompt. */
-  maxPromptTokens: number;
   /** Monotonic clock, in seconds. */
   now: () => number;
 }
@@ -97,24 +74,8 @@ export class Answerer {
   constructor(private readonly parts: AnswererParts) {}
 
   /** Checks the question and renders it, without a session yet. @throws TemplateError, ApiError */
-  plan({ root, after, messages }: Question): Plan {
-    if (messages.at(-1)?.role === "assistant") {
-      throw invalid("messages", "the last message is the assistant's: there is nothing to answer");
-    }
-    if (after === undefined) return this.#planWhole(root, messages);
-    const before = after.root;
-    // A system message that was said stays, whatever the instructions are.
-    const said = before.systemFrom === "message" && before.system !== undefined ? before.system : undefined;
-    const asBefore = root.system === undefined ? { ...root, system: said, systemFrom: before.systemFrom } : root;
-    if (rootDigest(before) === rootDigest(asBefore)) return this.#planAfter(asBefore, after, messages);
-    // Other tools or instructions stand at the beginning: everything after them is computed again.
-    const earlier = messagesUpTo(after);
-    if (earlier === undefined) throw new HistoryNotKept();
-    const first: ChatMessage[] = said === undefined ? [] : [{ role: "system", content: said }];
-    const all = [...first, ...earlier, ...messages];
-    if (root.system !== undefined) return this.#planWhole(root, all);
-    const whole = rootOf(all, root);
-    return this.#planWhole(whole.root, whole.messages);
+  plan(question: Question): Plan {
+    return this.parts.planner.plan(question);
   }
 
   /** Nobody can continue the turn by its name any more. */
@@ -159,33 +120,6 @@ export class Answerer {
     }
   }
 
-  #planWhole(root: Root, messages: readonly ChatMessage[]): Plan {
-    const { turn, rest } = this.parts.turns.longestBeginning(root, messages);
-    return this.#planAfter(root, turn, rest);
-  }
-
-  #planAfter(root: Root, turn: Turn | undefined, messages: readonly ChatMessage[]): Plan {
-    const { maxPromptTokens, text } = this.parts;
-    const prompt = this.#render(root, turn, messages);
-    const ids = text.tokenizer.encode(prompt);
-    if (ids.length > maxPromptTokens) {
-      const message = `the new messages take ${ids.length} tokens; one request takes at most ${maxPromptTokens}`;
-      throw new ApiError(message, { status: 400, code: "context_length_exceeded" });
-    }
-    return { root, turn, prompt, ids, messages };
-  }
-
-  #render(root: Root, turn: Turn | undefined, messages: readonly ChatMessage[]): string {
-    const { template } = this.parts.text;
-    const { system, tools, variables } = root;
-    if (turn === undefined) {
-      const first: ChatMessage[] = system === undefined ? [] : [{ role: "system", content: system }];
-      return template.render([...first, ...messages], { tools, variables });
-    }
-    const { answerWas } = turn;
-    return template.delta(messages, { tools, variables, answerWas, ...(system === undefined ? {} : { system }) });
-  }
-
   /** In the session that waits for the plan's turn, or else in a new one. */
   async #seated(question: Question, plan: Plan, options: GenerateOptions): Promise<Seated> {
     const { seats, store } = this.parts;
@@ -203,13 +137,13 @@ export class Answerer {
   }
 
   /** A client that sent the whole conversation can have it computed, whether we still know its beginning or not. */
-  async #opened({ root, after, messages }: Question, plan: Plan): Promise<TakenSeat & { plan: Plan }> {
-    const { seats } = this.parts;
+  async #opened(question: Question, plan: Plan): Promise<TakenSeat & { plan: Plan }> {
+    const { seats, planner } = this.parts;
     try {
       return { plan, ...(await seats.open(plan.turn)) };
     } catch (error) {
-      if (!(error instanceof HistoryNotKept) || after !== undefined) throw error;
-      return { plan: this.#planAfter(root, undefined, messages), ...(await seats.open(undefined)) };
+      if (!(error instanceof HistoryNotKept) || question.after !== undefined) throw error;
+      return { plan: planner.planAnew(question), ...(await seats.open(undefined)) };
     }
   }
 

@@ -7,6 +7,7 @@ import { Answerer } from "./answer.ts";
 import { createChatCompletion } from "./chat-completions.ts";
 import { ConversationRoutes } from "./conversation-routes.ts";
 import { Conversations } from "./conversation-store.ts";
+import { Planner } from "./planner.ts";
 import { ResponseRecords } from "./response-records.ts";
 import { Responses } from "./responses.ts";
 import type { Route } from "./router.ts";
@@ -62,7 +63,8 @@ export function textRoutes(parts: ApiParts): Route[] {
   }
   metrics.gauge("text_turn_bytes", "Bytes kept of conversations, to continue them", () => turns.bytes);
   const { maxPromptTokens, now } = parts;
-  const answerer = new Answerer({ store, text, turns, seats, metrics, eosTokenIds, maxPromptTokens, now });
+  const planner = new Planner({ text, turns, maxPromptTokens });
+  const answerer = new Answerer({ planner, store, text, turns, seats, metrics, eosTokenIds, now });
   const nowS = () => Math.floor(Date.now() / 1000);
   const entropy = () => randomBytes(8).readBigUInt64LE();
   const find = (id: string) => records.item(id) ?? conversations.item(id);

@@ -1,11 +1,12 @@
 import type { Log } from "../host/log.ts";
-import { type Answer, type Answerer, mapped, type Question } from "./answer.ts";
+import { type Answer, type Answerer, mapped } from "./answer.ts";
 import { ApiError, apiErrorOf, invalid, shuttingDown } from "./api-error.ts";
 import type { Call } from "./call.ts";
 import type { Conversation, Conversations } from "./conversation-store.ts";
 import { eventStream } from "./event-stream.ts";
 import { messagesOf } from "./items.ts";
 import { pageOf } from "./listing.ts";
+import type { Question } from "./planner.ts";
 import { finished, newResponse, type ResponseObject } from "./response-object.ts";
 import { ResponseOutput, type StreamEvent } from "./response-output.ts";
 import type { ResponseRecords } from "./response-records.ts";

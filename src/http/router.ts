@@ -17,7 +17,8 @@ export interface Found {
 }
 
 /** @throws ApiError 404 for an unknown path, 405 for another method than its own */
-export function findRoute(routes: readonly Route[], method: string, path: string): Found {
+export function findRoute(routes: readonly Route[], asked: string, path: string): Found {
+  const method = asked === "HEAD" ? "GET" : asked;
   const matching = routes.flatMap((route) => {
     const params = match(route.path, path);
     return params === undefined ? [] : [{ route, params }];

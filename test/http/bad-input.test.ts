@@ -102,6 +102,7 @@ describe("responses are refused, by the name of the field", () => {
 });
 
 test("unknown paths and methods are told apart", async () => {
+  expect((await fetch(`${server.url}/health`, { method: "HEAD" })).status).toBe(200);
   expect((await refusal("/v1/embeddings", post({}))).status).toBe(404);
   expect((await refusal("/v1/models", post({}))).status).toBe(405);
   expect((await refusal("/v1/responses/resp_0", {})).status).toBe(404);
