@@ -91,6 +91,9 @@ const summary = (ms: number[]) => ({
   p50: Number(percentile(ms, 0.5)?.toFixed(3)),
   p95: Number(percentile(ms, 0.95)?.toFixed(3)),
 });
+/** Medians of the turns' quarters: flat, where a turn does not pay for those before it. */
+const quarters = (ms: number[]) =>
+  [0, 1, 2, 3].map((quarter) => summary(ms.slice((quarter * turns) / 4, ((quarter + 1) * turns) / 4)).p50);
 const differences = httpMs.map((ms, turn) => ms - (grpcMs[turn] ?? Number.NaN));
 console.log(
   JSON.stringify(
@@ -101,6 +104,7 @@ console.log(
       turns,
       grpc_first_token_ms: summary(grpcMs),
       http_first_token_ms: summary(httpMs),
+      http_first_token_ms_p50_by_quarter: quarters(httpMs),
       http_minus_grpc_ms: summary(differences),
     },
     null,
