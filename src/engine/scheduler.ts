@@ -123,7 +123,8 @@ export class Scheduler<S extends Sequence> {
   }
 
   /**
-   * One step of several generations. When it fails, each generation is run alone, so that only the faulty one fails.
+   * One step of several generations. When it can't be run, each generation is run alone, so that only the faulty one
+   * fails; once it has run, what becomes of one generation is no other's.
    */
   async #step(batch: readonly Generating<S>[]): Promise<void> {
     const chosen = batch.flatMap((generating) => {
@@ -136,21 +137,27 @@ export class Scheduler<S extends Sequence> {
       }
     });
     if (chosen.length === 0) return;
+    let ran: Ran;
     try {
       this.speculation?.draft(chosen.map((run) => ({ ...run, most: this.#mostTokens(run.generating) })));
       const wanted = chosen.some(({ tokenIds }) => tokenIds.length > 1) ? "all" : "last";
       const startedAt = performance.now();
-      const ran = await this.backend.run(chosen, wanted);
+      ran = await this.backend.run(chosen, wanted);
       this.speculation?.timed(chosen, performance.now() - startedAt);
-      for (const [i, { generating, sequence, tokenIds }] of chosen.entries()) {
+    } catch (error) {
+      if (chosen.length > 1) for (const { generating } of chosen) await this.#step([generating]);
+      else chosen[0]?.generating.fail(error);
+      return;
+    }
+    for (const [i, { generating, sequence, tokenIds }] of chosen.entries()) {
+      try {
         const kept = keptOf(ran, i, sequence.position, tokenIds, generating.request);
         ran.commit(i, kept);
         this.speculation?.settle(sequence, tokenIds, kept);
         told(generating, tokenIds, kept);
+      } catch (error) {
+        generating.fail(error);
       }
-    } catch (error) {
-      if (chosen.length > 1) for (const { generating } of chosen) await this.#step([generating]);
-      else chosen[0]?.generating.fail(error);
     }
   }
 

@@ -13,6 +13,8 @@ let scheduler: Scheduler<CpuSequence>;
 let steps: string[];
 /** Makes steps that a sequence takes part in fail. */
 let broken: CpuSequence | undefined;
+/** Makes what a step computed for a sequence impossible to keep. */
+let unkept: CpuSequence | undefined;
 const names = new Map<CpuSequence, string>();
 
 beforeAll(async () => {
@@ -22,6 +24,7 @@ afterAll(() => backend.close());
 beforeEach(() => {
   steps = [];
   broken = undefined;
+  unkept = undefined;
   scheduler = new Scheduler(recording(backend));
 });
 
@@ -30,7 +33,14 @@ function recording(real: CpuBackend): Backend<CpuSequence> {
   const run: CpuBackend["run"] = (batch, wanted) => {
     steps.push(`${batch.map((run) => `${names.get(run.sequence)}${run.tokenIds.length}`).join("+")} ${wanted}`);
     if (batch.some(({ sequence }) => sequence === broken)) return Promise.reject(new Error("out of memory"));
-    return real.run(batch, wanted);
+    const at = batch.findIndex(({ sequence }) => sequence === unkept);
+    return real.run(batch, wanted).then((ran) => ({
+      ...ran,
+      commit(i, count) {
+        if (i === at) throw new Error("it can't be kept");
+        ran.commit(i, count);
+      },
+    }));
   };
   const { geometry, facts, vocabSize, capacity, mostRows } = real;
   return { ...verbsOf(real), geometry, facts, vocabSize, capacity, mostRows, run };
@@ -153,6 +163,18 @@ test("a request that fails inside a batch fails alone; the others go on, with th
   const generated = all.map(({ told }) => told.flatMap(({ tokenIds }) => tokenIds));
   expect(generated[0]).toHaveLength(3);
   expect(generated[2]).toEqual(generated[0] ?? []);
+});
+
+test("a request whose step can't be kept fails alone; the others run no step more than they asked for", async () => {
+  using made = await sequences(3);
+  const [a, b, c] = made.all as [CpuSequence, CpuSequence, CpuSequence];
+  unkept = b;
+  const all = [generation(a, { maxTokens: 1 }), generation(b), generation(c)];
+  for (const { allow } of all) allow(3);
+  const outcomes = await Promise.allSettled(all.map(({ ended }) => ended));
+  expect(outcomes.map(({ status }) => status)).toEqual(["fulfilled", "rejected", "fulfilled"]);
+  expect([a, b, c].map(({ position }) => position)).toEqual([4, 3, 6]);
+  expect(all.map(({ told }) => told.length)).toEqual([1, 0, 3]);
 });
 
 test("a request whose next id can't be chosen fails before the step, which the others share", async () => {
