@@ -124,7 +124,7 @@ export class CpuBackend implements Backend<CpuSequence> {
     const { rowMultiple } = this.decoder;
     const { fingerprint } = this;
     const kv = this.memory.shape.numbers === "int8" ? "q8" : "f32";
-    const runOn = { device: "cpu", instructions: processorInstructions, rowMultiple };
+    const runOn = { device: "cpu", instructions: processorInstructions, rowMultiple } as const;
     return { format: savedFormat, fingerprint, kv, ...runOn, sink, window, block };
   }
 }

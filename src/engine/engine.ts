@@ -10,6 +10,9 @@ import type { KvFormat, Quantization } from "../graph/plan.ts";
 
 export type { KvFormat, Quantization };
 
+/** What runs the model's steps: the processor, or a GPU by ONNX Runtime's WebGPU provider. */
+export type Device = "cpu" | "gpu";
+
 /** Handle of a sequence inside one engine; never reused within an engine's life. */
 export type SequenceId = number;
 
@@ -58,7 +61,7 @@ export interface EngineFacts {
   fingerprint: string;
   /** Part of the fingerprint as well; here so that people see what differs. */
   kv: KvFormat;
-  device: string;
+  device: Device;
   /** What decides which of the device's kernels run. */
   instructions: string;
   rowMultiple: number;
@@ -147,6 +150,11 @@ export class ForeignSequence extends Error {
   override name = "ForeignSequence";
 }
 
+/** The device that was asked for can't run the model here; the message says why, and what to do. */
+export class DeviceUnavailable extends Error {
+  override name = "DeviceUnavailable";
+}
+
 /**
  * Thrown by every call in flight, and by all later ones, when the engine's worker died, or its files were found damaged
  * or changed.
@@ -193,6 +201,8 @@ export interface EngineOptions {
   /** Directory of a Hugging Face checkpoint, or a hub id found in the local hub cache; absent: the embedded model. */
   model?: string;
   quantization: Quantization;
+  /** Absent: the processor. */
+  device?: Device;
   /** How the cache's keys and values are stored; auto: what is faster for the window. Absent: as floats. */
   kv?: KvFormat | "auto";
   sink: number;

@@ -22,7 +22,7 @@ import type { CpuSequence } from "./cpu-sequence.ts";
 import { Decoder, NotFinite } from "./decoder.ts";
 import { mostGuesses } from "./drafts/drafter.ts";
 import { Embedding } from "./embedding.ts";
-import type { EngineInfo, EngineOptions } from "./engine.ts";
+import { DeviceUnavailable, type EngineInfo, type EngineOptions } from "./engine.ts";
 import { kvFormatFor } from "./kv-format.ts";
 import { type MachineMemory, requireMemory } from "./memory-need.ts";
 import type { LoadOptions } from "./messages.ts";
@@ -50,6 +50,7 @@ export async function loadEngine(options: LoadOptions, onProgress: OnProgress): 
 
 /** Resolves the model, builds its engine file if there is none yet, and loads it with all slabs allocated. */
 export async function loadBackend(options: LoadOptions, onProgress: OnProgress): Promise<LoadedBackend> {
+  if (options.device === "gpu") throw new DeviceUnavailable("this build can't run a model on a GPU: use --device cpu");
   const { dir, modelId } = resolveModel(options.model, process.env);
   const window = options.window ?? readWindowAdvice(dir).default;
   const slabGeometry = geometry(options.sink, window);

@@ -18,7 +18,7 @@ export type ToWorker =
 export type FromWorker =
   | { kind: "progress"; doneBytes: number; totalBytes: number }
   | { kind: "loaded"; info: EngineInfo; dir: string; sampled: DigestedRange[] }
-  | { kind: "failed"; error: string }
+  | { kind: "failed"; error: Refusal }
   /** What one step added to the sequences of the generations `id`. */
   | { kind: "steps"; steps: { id: number; step: Step }[] }
   | { kind: "answer"; id: number; value: unknown }

@@ -1,6 +1,7 @@
 import { type DigestedRange, staysWhole } from "../graph/digest.ts";
 import { discardManifest } from "../graph/engine-manifest.ts";
 import {
+  DeviceUnavailable,
   type EndReason,
   type Engine,
   EngineCrashed,
@@ -32,7 +33,7 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
     worker.onmessage = ({ data }: MessageEvent<FromWorker>) => {
       if (data.kind === "progress") onProgress?.(data);
       else if (data.kind === "loaded") resolve(data);
-      else if (data.kind === "failed") reject(new Error(data.error));
+      else if (data.kind === "failed") reject(errorOf(data.error));
     };
     worker.onerror = (event) => reject(new EngineCrashed(`the engine's worker failed to start: ${event.message}`));
     post(worker, { kind: "open", options: load });
@@ -160,7 +161,8 @@ class WorkerEngine implements Engine {
 }
 
 function errorOf({ name, message }: Refusal): Error {
-  return name === "ForeignSequence" ? new ForeignSequence(message) : new Error(message);
+  const named = [ForeignSequence, DeviceUnavailable].find((kind) => kind.name === name);
+  return named ? new named(message) : new Error(message);
 }
 
 function post(worker: Worker, message: ToWorker, transfer: ArrayBufferLike[] = []): void {

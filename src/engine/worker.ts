@@ -39,7 +39,7 @@ async function open(options: LoadOptions): Promise<void> {
     core = new EngineCore(backend, loaded.info);
     send({ kind: "loaded", ...loaded });
   } catch (error) {
-    send({ kind: "failed", error: refusal(error).message });
+    send({ kind: "failed", error: refusal(error) });
     end();
   }
 }

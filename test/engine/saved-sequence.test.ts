@@ -74,7 +74,14 @@ describe.each(stored)("in %s, cache in %s", (quantization, kv) => {
     const saved = await core.save(sequence);
     const changed = (facts: Partial<SavedSequence["facts"]>) =>
       core.load({ ...saved, facts: { ...saved.facts, ...facts } });
-    for (const facts of [{ fingerprint: "another" }, { window: 46 }, { sink: 3 }, { device: "gpu" }, { format: 99 }]) {
+    const others: readonly Partial<SavedSequence["facts"]>[] = [
+      { fingerprint: "another" },
+      { window: 46 },
+      { sink: 3 },
+      { device: "gpu" },
+      { format: 99 },
+    ];
+    for (const facts of others) {
       const error = await rejection(changed(facts));
       expect(error).toBeInstanceOf(ForeignSequence);
       const [name, value] = Object.entries(facts)[0] ?? [];
