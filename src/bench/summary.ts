@@ -2,7 +2,7 @@
 
 import { escaped, oneLine } from "../cli/plain-text.ts";
 import { formatBytes, formatDuration } from "../cli/units.ts";
-import { formatSeconds } from "../report/figures.ts";
+import { deviceOf, formatRate, formatSeconds } from "../report/figures.ts";
 import { gateNames, type ReportV2 } from "../report/report.ts";
 import type { BenchOutcome } from "./bench.ts";
 
@@ -18,8 +18,10 @@ export function summaryText({ report, lastAnswer }: Ended, path: string): string
 
 /** The same for a program. */
 export function summaryJson({ report, lastAnswer }: Ended, path: string): string {
-  const { abort_reason, agg, gates, partial } = report;
-  return escaped(JSON.stringify({ report: path, partial, abort_reason, last_answer: lastAnswer, agg, gates }, null, 2));
+  const { abort_reason, agg, gates, partial, world } = report;
+  const { device, adapter } = world;
+  const facts = { report: path, partial, abort_reason, device, adapter, last_answer: lastAnswer, agg, gates };
+  return escaped(JSON.stringify(facts, null, 2));
 }
 
 function controlLine({ config }: ReportV2): string[] {
@@ -32,6 +34,7 @@ function figures({ agg, world, restarts }: ReportV2): string[] {
       "model",
       `${world.model_id} ${world.quantization}, ${world.sink}+${world.window} tokens cached${world.kv_format === "q8" ? " in 8 bits" : ""}`,
     ],
+    ["device", deviceOf(world)],
     ["turns", `${agg.n_turns} in ${formatDuration(agg.duration_s ?? 0)}, ${agg.n_errors} failed`],
     [
       "history",
@@ -44,6 +47,7 @@ function figures({ agg, world, restarts }: ReportV2): string[] {
     ["latency", quantiles(agg.p50_latency_s, agg.p95_latency_s)],
     ["first token", quantiles(agg.p50_ttft_s, agg.p95_ttft_s)],
     ["per token", quantiles(agg.p50_tpot_s, agg.p95_tpot_s)],
+    ["tokens/s", agg.p50_tpot_s === null ? "none" : `${formatRate(agg.p50_tpot_s)} in the median turn`],
     ["KV live", range(agg.min_kv_live_bytes, agg.max_kv_live_bytes)],
     ["server RSS", range(agg.min_server_rss_bytes, agg.max_server_rss_bytes)],
   ];

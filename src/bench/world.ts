@@ -22,6 +22,8 @@ export function worldOf(info: RuntimeInfo): WorldAtStart {
     kv_format: info.kvFormat,
     kv_bytes_per_token: info.kvBytesPerToken,
     exact: info.exact,
+    device: info.device || "cpu",
+    adapter: info.adapter,
     draft_limit: info.draftLimit,
     vocab_size: info.vocabSize,
     cpu_model: processors[0]?.model.trim() ?? "unknown",

@@ -51,6 +51,10 @@ export interface RuntimeInfo {
   rowMultiple: number;
   /** The most guesses that one step runs for one session; 0: none. */
   draftLimit: number;
+  /** What runs the model: "cpu" or "gpu"; empty from a server of an earlier version, which has the processor alone. */
+  device: string;
+  /** The GPU's name, its interface and its driver; empty for the processor. */
+  adapter: string;
 }
 
 /** A connection of its own to one kakeya server; opens at the first call, and again after a failure. */

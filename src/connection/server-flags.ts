@@ -8,6 +8,7 @@ import { modelFlags } from "../host/flags.ts";
 export const serverFlags = {
   model: modelFlags.model,
   quant: passedOn(modelFlags.quant),
+  device: passedOn(modelFlags.device),
   kv: passedOn(modelFlags.kv),
   sink: passedOn(modelFlags.sink),
   window: modelFlags.window,

@@ -51,6 +51,8 @@ export interface EngineInfo {
   draftLimit: number;
   /** What the bits of a sequence depend on besides its tokens. */
   facts: EngineFacts;
+  /** The GPU that runs the model, with its interface and driver; empty for the processor. */
+  adapter: string;
 }
 
 /** Engines with the same facts continue each other's sequences, to the bit. */
@@ -203,6 +205,8 @@ export interface EngineOptions {
   quantization: Quantization;
   /** Absent: the processor. */
   device?: Device;
+  /** What the GPU is called: ONNX Runtime takes one, and doesn't say which. */
+  adapter?: string;
   /** How the cache's keys and values are stored; auto: what is faster for the window. Absent: as floats. */
   kv?: KvFormat | "auto";
   sink: number;

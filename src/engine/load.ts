@@ -110,6 +110,7 @@ export async function loadBackend(options: LoadOptions, onProgress: OnProgress):
     capacity: options.capacity,
     threads,
     facts: backend.facts,
+    adapter: options.adapter ?? "",
     draftLimit: options.draft === false ? 0 : mostGuesses,
   };
   return { backend, info, dir: file.dir, sampled: Object.values(file.ranges).filter(isSampled) };

@@ -93,6 +93,8 @@ export function runtimeService(parts: ServiceParts): RuntimeServiceImplementatio
         quantization: info.quantization,
         kvFormat: info.kv,
         exact: info.exact,
+        device: info.facts.device,
+        adapter: info.adapter,
         kvBytesPerToken: BigInt(info.kvBytesPerToken),
         kvSlabBytes: BigInt(info.kvSlabBytes),
         defaultEosTokenIds: info.eosTokenIds,

@@ -28,6 +28,12 @@ export const modelFlags = {
     options: ["q8", "q4", "f32"],
     default: engine.quantization,
   },
+  device: {
+    type: "enum",
+    description: "What runs the model; auto: the processor",
+    options: ["cpu", "gpu", "auto"],
+    default: "auto",
+  },
   kv: {
     type: "enum",
     description: "How each session's keys and values are held; auto: what is faster for the window",
@@ -202,6 +208,8 @@ export function serveOptions(args: ParsedArgs<typeof serveFlags>): ServeOptions 
   return {
     engine: {
       quantization: args.quant,
+      // auto will be the GPU where somebody has measured it to be faster.
+      device: args.device === "gpu" ? "gpu" : "cpu",
       kv: args.kv,
       sink: integer("sink", args.sink, 0, 65_536),
       capacity: integer("capacity", args.capacity, 1, 65_536),

@@ -66,6 +66,8 @@ export class Metrics {
       model_id: engine.modelId,
       fingerprint: engine.fingerprint,
       quantization: engine.quantization,
+      device: engine.facts.device,
+      adapter: engine.adapter,
       sink: String(engine.sink),
       window: String(engine.window),
     });

@@ -4,7 +4,10 @@ import { escaped, oneLine } from "../cli/plain-text.ts";
 import type { EngineInfo } from "../engine/engine.ts";
 
 export interface Ready {
-  engine: Pick<EngineInfo, "modelId" | "quantization" | "kv" | "sink" | "window" | "kvBytesPerToken" | "capacity">;
+  engine: Pick<
+    EngineInfo,
+    "modelId" | "quantization" | "kv" | "sink" | "window" | "kvBytesPerToken" | "capacity" | "adapter"
+  > & { facts: Pick<EngineInfo["facts"], "device"> };
   /** As clients dial it: host:port or unix:/path. */
   address: string;
   /** Where /metrics is, if it is served. */
@@ -18,6 +21,7 @@ export function readySentence({ engine, address, httpUrl }: Ready, tryIt: string
   const parts = [
     `kakeya serves ${engine.modelId} ${engine.quantization} at ${address}`,
     `${engine.capacity} sessions, each remembers ${remembered(engine)} in ${kvBytes(engine)} KV bytes${engine.kv === "q8" ? " (8 bits)" : ""}`,
+    ...(engine.facts.device === "cpu" ? [] : [`on the GPU: ${engine.adapter}`]),
     ...(httpUrl === undefined ? [] : [`chat and OpenAI's API: ${httpUrl}`]),
     `try: ${tryIt}`,
   ];
@@ -26,7 +30,7 @@ export function readySentence({ engine, address, httpUrl }: Ready, tryIt: string
 
 /** docs/operations.md describes the fields. */
 export function readyJson({ engine, address, metricsUrl, httpUrl }: Ready): string {
-  const { modelId, quantization, kv, sink, window, capacity } = engine;
+  const { modelId, quantization, kv, sink, window, capacity, facts, adapter } = engine;
   return escaped(
     JSON.stringify({
       ready: true,
@@ -36,6 +40,8 @@ export function readyJson({ engine, address, metricsUrl, httpUrl }: Ready): stri
       ...(metricsUrl === undefined ? {} : { metrics_url: metricsUrl }),
       model: modelId,
       quantization,
+      device: facts.device,
+      adapter,
       kv,
       sink,
       window,

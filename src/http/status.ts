@@ -13,11 +13,13 @@ export interface StatusParts {
  * use the session.
  */
 export async function statusResponse({ engine, store, calls }: StatusParts): Promise<Response> {
-  const { modelId, quantization, sink, window, kvSlabBytes } = engine.info;
+  const { modelId, quantization, sink, window, kvSlabBytes, facts, adapter } = engine.info;
   const kept = await store.stateSizes?.();
   return Response.json({
     model: modelId,
     quantization,
+    device: facts.device,
+    adapter,
     sink,
     window,
     capacity: store.capacity,

@@ -2,7 +2,7 @@
 
 import { formatBytes, formatDuration } from "../cli/units.ts";
 import type { Recomputed } from "./recompute.ts";
-import { gateNames, type Report } from "./report.ts";
+import { gateNames, type Report, type World } from "./report.ts";
 
 export interface Figure {
   label: string;
@@ -23,6 +23,7 @@ export const worldFigures: readonly Figure[] = [
   { label: "cache", text: (run) => world(run, (w) => `${w.sink} sinks + ${w.window} window, blocks of ${w.block}`) },
   { label: "bytes a token", text: (run) => world(run, (w) => `${w.kv_bytes_per_token}`) },
   { label: "bit-exact", text: (run) => world(run, (w) => (w.exact ? "yes" : "no")) },
+  { label: "device", text: (run) => world(run, deviceOf) },
   { label: "machine", text: (run) => world(run, (w) => `${w.cores} x ${w.cpu_model}`) },
   { label: "machine memory", text: (run) => world(run, (w) => formatBytes(w.memory_total_bytes)) },
   { label: "system", text: (run) => world(run, (w) => w.os) },
@@ -57,6 +58,7 @@ export const measuredFigures: readonly Figure[] = [
   { label: "first token p95", text: ({ agg }) => maybe(agg.p95_ttft_s, formatSeconds) },
   { label: "per token p50", text: ({ agg }) => maybe(agg.p50_tpot_s, formatSeconds) },
   { label: "per token p95", text: ({ agg }) => maybe(agg.p95_tpot_s, formatSeconds) },
+  { label: "tokens a second", text: ({ agg }) => maybe(agg.p50_tpot_s, formatRate) },
   { label: "longest gap", text: ({ agg }) => maybe(agg.max_itl_s, formatSeconds) },
   { label: "KV bytes", text: ({ agg }) => range(agg.min_kv_live_bytes, agg.max_kv_live_bytes, formatBytes) },
   {
@@ -90,6 +92,16 @@ export const gateFigures: readonly Figure[] = gateNames.map((name) => ({
 /** `1.829 s`, `12.3 ms`: four significant digits. */
 export function formatSeconds(s: number): string {
   return Math.abs(s) >= 1 ? `${Number(s.toPrecision(4))} s` : `${Number((s * 1000).toPrecision(4))} ms`;
+}
+
+/** Tokens a second at so many seconds a token: `546.4`, four significant digits. */
+export function formatRate(secondsPerToken: number): string {
+  return secondsPerToken > 0 ? `${Number((1 / secondsPerToken).toPrecision(4))}` : none;
+}
+
+/** What ran the model: `cpu`, or `gpu (NVIDIA GeForce RTX 4090, Vulkan, NVIDIA 550.120)`. */
+export function deviceOf({ device = "cpu", adapter }: World): string {
+  return adapter ? `${device} (${adapter})` : device;
 }
 
 /** Whether a run's own figures agree with its turns, in a sentence. */

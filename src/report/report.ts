@@ -107,6 +107,10 @@ export interface World {
   /** Live bytes one cached token takes over all layers. */
   kv_bytes_per_token: number;
   exact: boolean;
+  /** What ran the model: "cpu" or "gpu"; absent in older reports, which had the processor alone. */
+  device?: string;
+  /** The GPU's name, its interface and its driver; empty for the processor. */
+  adapter?: string;
   /** The most guesses of a step; absent in older reports. */
   draft_limit?: number;
   vocab_size: number;

@@ -51,7 +51,13 @@ describe("kakeya bench", () => {
       config: { own_server: true, turns_target: 6, warm_up_turns: 2 },
     });
     expect(report.turns).toHaveLength(6);
-    expect(report.world).toMatchObject({ model_id: "kakeya-tiny", sink: 4, window: 64, quantization: "q8" });
+    expect(report.world).toMatchObject({
+      model_id: "kakeya-tiny",
+      sink: 4,
+      window: 64,
+      quantization: "q8",
+      device: "cpu",
+    });
     expect(report.world.command_line).toEqual(["kakeya", "bench", ...args]);
     expect(await bench.stdout).toContain("report: run.json");
     expect(await bench.stderr).toContain("\nwarming up: turns that nobody records, 2 of them or for 10 s\n");

@@ -35,6 +35,9 @@ test("a short smoke has turns enough: sixty, unless their spacing is given", () 
 
 test("flags of a server that bench does not start are refused", () => {
   expect(() => benchOptions({ address: "127.0.0.1:1", quant: "q4" }, [], 0)).toThrow(UsageError);
+  expect(() => benchOptions({ address: "127.0.0.1:1", device: "gpu" }, [], 0)).toThrow(
+    "--device is for a server that is started here; with --address, give it to that server",
+  );
   expect(() => benchOptions({ token: "x" }, [], 0)).toThrow("--token is for the server at --address");
 });
 

@@ -21,6 +21,18 @@ test("the end of a run says every gate with its reason, then its figures and whe
   expect(text).toEndWith("\n\nlast answer: Flat.\nreport: run.json");
 });
 
+test("the device is named, and its speed is the median turn's", () => {
+  const run = report(steady(60));
+  const on = (world: Partial<ReportV2["world"]>) =>
+    summaryText({ report: { ...run, world: { ...run.world, ...world } }, lastAnswer: "" }, "run.json");
+  expect(on({})).toContain("device       cpu\n");
+  expect(on({ device: "gpu", adapter: "Some GPU, Vulkan" })).toContain("device       gpu (Some GPU, Vulkan)\n");
+  const perToken = run.agg.p50_tpot_s ?? 0;
+  expect(perToken).toBeGreaterThan(0);
+  const shown = /^tokens\/s {5}(\S+) in the median turn$/m.exec(on({}))?.[1];
+  expect(Number(shown) * perToken).toBeCloseTo(1, 3);
+});
+
 test("a run that ended early says so; so does a negative control", () => {
   const early = report(steady(6), { partial: true, abort_reason: "SIGTERM" });
   const text = summaryText(
@@ -47,11 +59,14 @@ test("no control character of an answer, or of what the server says of itself, r
 });
 
 test("JSON has the same under the report's own names", () => {
-  const whole = report(steady(6));
+  const plain = report(steady(6));
+  const whole = { ...plain, world: { ...plain.world, device: "gpu", adapter: "Some GPU" } };
   expect(JSON.parse(summaryJson({ report: whole, lastAnswer: "Flat." }, "run.json"))).toEqual({
     report: "run.json",
     partial: false,
     abort_reason: null,
+    device: "gpu",
+    adapter: "Some GPU",
     last_answer: "Flat.",
     agg: whole.agg,
     gates: whole.gates,

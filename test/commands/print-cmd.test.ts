@@ -37,7 +37,7 @@ test("every option is spelled out, with the command's own defaults", async () =>
   expect(await line(["bench"], scratch.path)).toContain(" bench --duration 14400 --turn-spacing 30 --template raw ");
   expect(await line(["smoke"], scratch.path)).toContain(" smoke --duration 30m ");
   expect(await line(["serve", "--window", "256"], scratch.path)).toContain(
-    " serve --quant q8 --kv f32 --sink 4 --window 256 --draft auto --bind 127.0.0.1:50051 --capacity 4 --sync normal ",
+    " serve --quant q8 --device auto --kv f32 --sink 4 --window 256 --draft auto --bind 127.0.0.1:50051 --capacity 4 --sync normal ",
   );
 });
 
@@ -94,6 +94,8 @@ test("refuses what the command itself would refuse", async () => {
     ["bench", "--duration", "soon"],
     ["smoke", "--warm-up", "-1"],
     ["smoke", "--quant", "q5"],
+    ["serve", "--device", "tpu"],
+    ["bench", "--device", "tpu"],
     ["nothing"],
     ["srve"],
   ]) {

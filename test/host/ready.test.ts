@@ -10,6 +10,8 @@ const engine = {
   window: 64,
   kvBytesPerToken: 3072,
   capacity: 4,
+  facts: { device: "cpu" },
+  adapter: "",
 } as const;
 
 /** Output in pieces of `size` bytes. */
@@ -55,4 +57,12 @@ test("people read what is served, where, what a session remembers, and what to t
   expect(readySentence({ engine: narrow, address: "127.0.0.1:1" }, "kakeya bench")).toInclude(
     "in 58752 KV bytes (8 bits) |",
   );
+});
+
+test("a GPU is named, to people and to programs", () => {
+  const adapter = "Some GPU, Vulkan, driver 1.2";
+  const ready = { engine: { ...engine, facts: { device: "gpu" }, adapter }, address: "a:1" } as const;
+  expect(readySentence(ready, "try")).toInclude(` | on the GPU: ${adapter} | `);
+  expect(JSON.parse(readyJson(ready))).toMatchObject({ device: "gpu", adapter });
+  expect(JSON.parse(readyJson({ engine, address: "a:1" }))).toMatchObject({ device: "cpu", adapter: "" });
 });

@@ -213,6 +213,8 @@ test("the runtime says what it serves, and how many sessions are open", async ()
     quantization: "q8",
     kvFormat: "f32",
     exact: true,
+    device: "cpu",
+    adapter: "",
     kvBytesPerToken,
     defaultEosTokenIds: [2047],
     sessionCapacity: 4,

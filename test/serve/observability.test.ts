@@ -88,7 +88,7 @@ describe("metrics", () => {
   test("say what runs, and of the process only what is true", async () => {
     const samples = await measured(async () => {});
     const { modelId, fingerprint } = engine.info;
-    const model = `model_id="${modelId}",fingerprint="${fingerprint}",quantization="q8",sink="4",window="64"`;
+    const model = `model_id="${modelId}",fingerprint="${fingerprint}",quantization="q8",device="cpu",adapter="",sink="4",window="64"`;
     expect(samples.get(`kakeya_model_info{${model}}`)).toBe(1);
     expect(samples.get('kakeya_build_info{version="0.0.0-test",commit="c0ffee"}')).toBe(1);
     const names = [...samples.keys()].map((sample) => sample.replace(/\{.*/, ""));

@@ -127,7 +127,7 @@ async function showServer() {
   if (document.hidden) return;
   try {
     const status = await (await checked(await request("/status"))).json();
-    show("model", `${status.model}, ${status.quantization}`);
+    show("model", `${status.model}, ${status.quantization}${status.adapter && `, on ${status.adapter}`}`);
     show("keeps", `keeps the first ${tokens(status.sink)} and the last ${tokens(status.window)} tokens`);
     show("sessions", `${status.sessions.length} of ${status.capacity}`);
     show("parked", status.parked === null ? "-" : tokens(status.parked));

@@ -187,6 +187,13 @@ export interface GetRuntimeInfoResponse {
   draftLimit: number;
   /** How sessions' keys and values are held: "f32", or "q8" for 8 bits with one scale for each row. */
   kvFormat: string;
+  /** What runs the model: "cpu" or "gpu". */
+  device: string;
+  /**
+   * The GPU's name, its interface and its driver, for example "NVIDIA GeForce RTX 4090, Vulkan, NVIDIA 550.120"; empty
+   * for "cpu".
+   */
+  adapter: string;
 }
 
 function createBaseCreateSessionRequest(): CreateSessionRequest {
@@ -1463,6 +1470,8 @@ function createBaseGetRuntimeInfoResponse(): GetRuntimeInfoResponse {
     rowMultiple: 0,
     draftLimit: 0,
     kvFormat: "",
+    device: "",
+    adapter: "",
   };
 }
 
@@ -1543,6 +1552,12 @@ export const GetRuntimeInfoResponse: MessageFns<GetRuntimeInfoResponse> = {
     }
     if (message.kvFormat !== "") {
       writer.uint32(170).string(message.kvFormat);
+    }
+    if (message.device !== "") {
+      writer.uint32(178).string(message.device);
+    }
+    if (message.adapter !== "") {
+      writer.uint32(186).string(message.adapter);
     }
     return writer;
   },
@@ -1738,6 +1753,22 @@ export const GetRuntimeInfoResponse: MessageFns<GetRuntimeInfoResponse> = {
             message.kvFormat = reader.string();
             continue;
           }
+          case 22: {
+            if (tag !== 178) {
+              break;
+            }
+
+            message.device = reader.string();
+            continue;
+          }
+          case 23: {
+            if (tag !== 186) {
+              break;
+            }
+
+            message.adapter = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1782,6 +1813,8 @@ export const GetRuntimeInfoResponse: MessageFns<GetRuntimeInfoResponse> = {
     message.rowMultiple = object.rowMultiple ?? 0;
     message.draftLimit = object.draftLimit ?? 0;
     message.kvFormat = object.kvFormat ?? "";
+    message.device = object.device ?? "";
+    message.adapter = object.adapter ?? "";
     return message;
   },
 };
