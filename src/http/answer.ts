@@ -4,9 +4,9 @@ import type { SessionStore } from "../session/store.ts";
 import type { Plan, Planner, Question } from "./planner.ts";
 import { QueuedCalls } from "./queued-calls.ts";
 import { type AnswerPart, type AssistantMessage, Reading } from "./reading.ts";
-import { HistoryNotKept, type Seat, type Seats, type TakenSeat, workTokensOf } from "./seats.ts";
+import { HistoryNotKept, type Seats, type TakenSeat, workTokensOf } from "./seats.ts";
 import type { TextModel } from "./text-model.ts";
-import { messageDigest, rootDigest, type Turn } from "./turn.ts";
+import { messageDigest, rootDigest, type Seat, type Turn } from "./turn.ts";
 import type { Turns } from "./turns.ts";
 
 export interface Usage {

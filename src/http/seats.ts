@@ -2,14 +2,7 @@ import { SessionError } from "../session/errors.ts";
 import type { SessionInfo } from "../session/session.ts";
 import type { SessionStore } from "../session/store.ts";
 import { ApiError } from "./api-error.ts";
-import { idsUpTo, type Turn } from "./turn.ts";
-
-/** A session of the store, for one conversation. Only one request uses it at a time. */
-export interface Seat {
-  readonly sessionId: string;
-  /** Tokens that the engine has run for it so far, including those computed again. */
-  readonly workTokens: number;
-}
+import { idsUpTo, type Seat, type Turn } from "./turn.ts";
 
 /** A seat with what has to be appended first. */
 export interface TakenSeat {

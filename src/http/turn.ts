@@ -1,6 +1,5 @@
 import { createHash } from "node:crypto";
 import type { ChatMessage, Tool } from "../text/messages.ts";
-import type { Seat } from "./seats.ts";
 
 /** The beginning of a conversation, which can't change later. */
 export interface Root {
@@ -15,6 +14,13 @@ export interface Root {
 
 /** The turns of one conversation and its branches that are kept, oldest first. */
 export type Line = Set<Turn>;
+
+/** A session of the store, for one conversation. Only one request uses it at a time. */
+export interface Seat {
+  readonly sessionId: string;
+  /** Tokens that the engine has run for it so far, including those computed again. */
+  readonly workTokens: number;
+}
 
 /** One question and its answer, after the turns before. */
 export interface Turn {
