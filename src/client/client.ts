@@ -1,4 +1,4 @@
-import { type Channel, createClient, Metadata } from "nice-grpc";
+import { type Channel, ClientError, createClient, Status } from "nice-grpc";
 import {
   type GetRuntimeInfoResponse,
   type RuntimeServiceClient,
@@ -12,6 +12,11 @@ import { uint32s } from "./unsigned.ts";
 export interface ClientOptions extends ConnectOptions {
   /** Bearer token, for a server that wants one. */
   token?: string;
+  /**
+   * Seconds for which a session's call is made again when no server can take it, or the way to the server broke; 0: it
+   * fails at once. Nothing is done twice. Default: 30, in which another server takes over the sessions of one that died.
+   */
+  retryS?: number;
 }
 
 export interface CreateSessionOptions extends CallOptions {
@@ -61,19 +66,32 @@ export interface RuntimeInfo {
 export class Client implements Disposable {
   readonly #channel: Channel;
   readonly #rpc: RuntimeServiceClient;
-  readonly #calls = new Calls();
+  readonly #calls: Calls;
 
   /** @param address host:port, [ipv6]:port or unix:/path */
-  constructor(address: string, { token, ...options }: ClientOptions = {}) {
+  constructor(address: string, { token, retryS = 30, ...options }: ClientOptions = {}) {
     this.#channel = connect(address, options);
-    const metadata = new Metadata(token === undefined ? {} : { authorization: `Bearer ${token}` });
-    this.#rpc = createClient(RuntimeServiceDefinition, this.#channel, { "*": { metadata } });
+    this.#calls = new Calls({ token, retryS });
+    this.#rpc = createClient(RuntimeServiceDefinition, this.#channel);
   }
 
   async createSession({ eosTokenIds = [], label = "", signal }: CreateSessionOptions = {}): Promise<Session> {
     const request = { clientLabel: label, eosTokenIds: uint32s("eosTokenIds", eosTokenIds) };
-    const { sessionId } = await this.#calls.run(signal, (signal) => this.#rpc.createSession(request, { signal }));
-    return this.session(sessionId);
+    // Chosen here, so that a proxy that routes by it sends this call where all later ones of the session go.
+    const chosen = newSessionId();
+    const to = { sessionId: chosen, isRepeatable: () => true };
+    const { sessionId } = await this.#calls.run(signal, to, async (attempt) => {
+      try {
+        return await this.#rpc.createSession(request, attempt);
+      } catch (error) {
+        // Nobody else has that id: an earlier attempt has created it.
+        if (attempt.mayHaveRun && error instanceof ClientError && error.code === Status.ALREADY_EXISTS) {
+          return { sessionId: chosen };
+        }
+        throw error;
+      }
+    });
+    return new Session(this.#rpc, this.#calls, sessionId, 0);
   }
 
   /** A session created before, perhaps by another process; nothing is sent until it is used. */
@@ -82,7 +100,7 @@ export class Client implements Disposable {
   }
 
   async runtimeInfo({ signal }: CallOptions = {}): Promise<RuntimeInfo> {
-    return runtimeInfoOf(await this.#calls.run(signal, (signal) => this.#rpc.getRuntimeInfo({}, { signal })));
+    return runtimeInfoOf(await this.#calls.run(signal, {}, (attempt) => this.#rpc.getRuntimeInfo({}, attempt)));
   }
 
   /** Cancels the calls in flight and ends the connection. Sessions stay on the server until closed or evicted. */
@@ -94,6 +112,11 @@ export class Client implements Disposable {
   [Symbol.dispose](): void {
     this.close();
   }
+}
+
+/** 192 random bits: nobody can guess it. */
+function newSessionId(): string {
+  return Buffer.from(crypto.getRandomValues(new Uint8Array(24))).toString("base64url");
 }
 
 function runtimeInfoOf({ uptimeSeconds, ...info }: GetRuntimeInfoResponse): RuntimeInfo {

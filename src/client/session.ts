@@ -1,3 +1,4 @@
+import { ClientError, Status } from "nice-grpc";
 import {
   type DeepPartial,
   type GenerateDone,
@@ -5,8 +6,10 @@ import {
   type GenerateRequest,
   type RuntimeServiceClient,
 } from "../gen/kakeya/v1/runtime.ts";
-import type { Calls } from "./calls.ts";
+import type { Attempt, Calls } from "./calls.ts";
 import { Cancelled, SessionClosed } from "./errors.ts";
+import { type Place, Position } from "./position.ts";
+import { CutOff } from "./retries.ts";
 import { uint32, uint32s, uint64 } from "./unsigned.ts";
 
 export type StopReason = "max-tokens" | "eos" | "cancelled" | "truncated";
@@ -24,7 +27,7 @@ export interface ForkOptions extends CallOptions {
 export interface GenerateOptions extends CallOptions {
   /** At least 1. */
   maxTokens: number;
-  /** The same history, sampling and seed give the same ids. Absent: the server draws one. */
+  /** The same history, sampling and seed give the same ids. Absent: one is drawn. */
   seed?: bigint | number;
   /** 0 or absent: greedy. */
   temperature?: number;
@@ -79,13 +82,15 @@ export class Session {
   readonly id: string;
   readonly #rpc: RuntimeServiceClient;
   readonly #calls: Calls;
+  readonly #position: Position;
   #lastResult: GenerateResult | undefined;
   #closed = false;
 
-  /** @internal Use Client.createSession or Client.session. */
-  constructor(rpc: RuntimeServiceClient, calls: Calls, id: string) {
+  /** @internal Use Client.createSession or Client.session. `tokens`: length of its history, if that is known. */
+  constructor(rpc: RuntimeServiceClient, calls: Calls, id: string, tokens?: number) {
     this.#rpc = rpc;
     this.#calls = calls;
+    this.#position = new Position(tokens);
     this.id = id;
   }
 
@@ -100,8 +105,19 @@ export class Session {
   /** Appends ids to the history; returns its new length when they are computed. */
   async append(tokenIds: Iterable<number>, { signal }: CallOptions = {}): Promise<number> {
     const request = { sessionId: this.#openId(), tokenIds: uint32s("tokenIds", tokenIds) };
-    const { historyLength } = await this.#calls.run(signal, (signal) => this.#rpc.appendTokens(request, { signal }));
-    return Number(historyLength);
+    const place = this.#position.begin();
+    let historyTokens: number | undefined;
+    try {
+      const { historyLength } = await this.#calls.run(signal, this.#to(place), (attempt) =>
+        placed(place, attempt, (at) =>
+          this.#rpc.appendTokens({ ...request, ...at, resume: attempt.mayHaveRun }, attempt),
+        ),
+      );
+      historyTokens = Number(historyLength);
+      return historyTokens;
+    } finally {
+      place.end(historyTokens);
+    }
   }
 
   /**
@@ -110,6 +126,12 @@ export class Session {
    */
   async *generate({ signal, ...options }: GenerateOptions): AsyncGenerator<number, void> {
     const request = generateRequest(this.#openId(), options);
+    const place = this.#position.begin();
+    let historyTokens: number | undefined;
+    let cutOff: CutOff | undefined;
+    const onCutOff = (error: CutOff) => {
+      cutOff = error;
+    };
     let result: GenerateResult | undefined = {
       stopReason: "cancelled",
       generatedTokens: 0,
@@ -118,7 +140,9 @@ export class Session {
       droppedTokens: 0,
     };
     try {
-      for await (const { payload } of this.#calls.stream(signal, (signal) => this.#rpc.generate(request, { signal }))) {
+      const open = (attempt: Attempt) =>
+        this.#answer(request, { place, attempt, seen: result?.generatedTokens ?? 0, onCutOff });
+      for await (const { payload } of this.#calls.stream(signal, this.#to(place), open)) {
         if (payload?.$case === "truncated") result.droppedTokens = Number(payload.value.droppedTokenCount);
         else if (payload?.$case === "done") result = { ...result, ...ended(payload.value) };
         else if (payload?.$case === "tokenId") {
@@ -126,17 +150,26 @@ export class Session {
           yield payload.value;
         }
       }
+      if (place.at !== undefined) historyTokens = place.at + result.generatedTokens;
     } catch (error) {
+      // Where nobody goes on with an answer that a server ended, that is how it ended.
+      if (cutOff !== undefined && result !== undefined && !(error instanceof Cancelled)) {
+        result = { ...result, ...ended(cutOff.done), generatedTokens: result.generatedTokens };
+        return;
+      }
       if (!(error instanceof Cancelled)) result = undefined;
       throw error;
     } finally {
       this.#lastResult = result;
+      place.end(historyTokens);
     }
   }
 
   async info({ signal }: CallOptions = {}): Promise<SessionInfo> {
     const request = { sessionId: this.#openId() };
-    const info = await this.#calls.run(signal, (signal) => this.#rpc.getSessionInfo(request, { signal }));
+    const to = { sessionId: this.id, isRepeatable: () => true };
+    const info = await this.#calls.run(signal, to, (attempt) => this.#rpc.getSessionInfo(request, attempt));
+    this.#position.learn(Number(info.historyLength));
     return {
       historyTokens: Number(info.historyLength),
       kvLiveBytes: Number(info.kvLiveBytes),
@@ -160,24 +193,98 @@ export class Session {
    */
   async fork({ at, signal }: ForkOptions = {}): Promise<Session> {
     const request = { sessionId: this.#openId(), ...(at === undefined ? {} : { at: uint64("at", at) }) };
-    const { sessionId } = await this.#calls.run(signal, (signal) => this.#rpc.forkSession(request, { signal }));
-    return new Session(this.#rpc, this.#calls, sessionId);
+    const tokens = at ?? this.#position.tokens;
+    // At worst a copy is left that nobody knows; its server ends it as any idle session.
+    const to = { sessionId: this.id, isRepeatable: () => true };
+    const { sessionId } = await this.#calls.run(signal, to, (attempt) => this.#rpc.forkSession(request, attempt));
+    return new Session(this.#rpc, this.#calls, sessionId, tokens);
   }
 
   /** Ends the session on the server; returns the history's final length. */
   async close({ signal }: CallOptions = {}): Promise<number> {
     const request = { sessionId: this.#openId() };
-    const { finalHistoryLength } = await this.#calls.run(signal, (signal) =>
-      this.#rpc.closeSession(request, { signal }),
-    );
+    const to = { sessionId: this.id, isRepeatable: () => true };
+    const { tokens } = this.#position;
+    const { finalHistoryLength } = await this.#calls.run(signal, to, async (attempt) => {
+      try {
+        return await this.#rpc.closeSession(request, attempt);
+      } catch (error) {
+        const isDone = attempt.mayHaveRun && hasStatus(error, Status.NOT_FOUND) && tokens !== undefined;
+        if (!isDone) throw error;
+        return { finalHistoryLength: tokens };
+      }
+    });
     this.#closed = true;
     return Number(finalHistoryLength);
+  }
+
+  #to(place: Place) {
+    return { sessionId: this.id, isRepeatable: () => place.at !== undefined };
+  }
+
+  /** One attempt at an answer, without the ids of it that were seen before. */
+  async *#answer(request: DeepPartial<GenerateRequest>, { place, attempt, seen, onCutOff }: AnswerAttempt) {
+    let ids = 0;
+    const call = (at: { at?: bigint }) =>
+      this.#rpc.generate({ ...request, ...at, resume: attempt.mayHaveRun || seen > 0 }, attempt);
+    for await (const message of placedStream(place, attempt, call)) {
+      const { payload } = message;
+      if (payload?.$case === "tokenId" && ids++ < seen) continue;
+      if (payload?.$case === "done" && isCutOff(payload.value) && !attempt.signal.aborted && place.at !== undefined) {
+        const error = new CutOff(payload.value);
+        onCutOff(error);
+        throw error;
+      }
+      yield message;
+    }
   }
 
   #openId(): string {
     if (this.#closed) throw new SessionClosed(`session ${this.id} was closed; create another one`);
     return this.id;
   }
+}
+
+interface AnswerAttempt {
+  place: Place;
+  attempt: Attempt;
+  /** Ids of the answer that came with earlier attempts. */
+  seen: number;
+  onCutOff: (error: CutOff) => void;
+}
+
+/**
+ * A call that says where it continues the history. If that is not where the history ends, others have continued it, and
+ * the call is made without a place.
+ */
+async function* placedStream<T>(
+  place: Place,
+  { mayHaveRun }: Attempt,
+  call: (at: { at?: bigint }) => AsyncIterable<T>,
+): AsyncGenerator<T, void> {
+  try {
+    yield* call(place.at === undefined ? {} : { at: BigInt(place.at) });
+  } catch (error) {
+    if (mayHaveRun || place.at === undefined || !hasStatus(error, Status.ABORTED)) throw error;
+    place.at = undefined;
+    yield* call({});
+  }
+}
+
+async function placed<T>(place: Place, attempt: Attempt, call: (at: { at?: bigint }) => Promise<T>): Promise<T> {
+  const one = async function* (at: { at?: bigint }) {
+    yield await call(at);
+  };
+  for await (const answer of placedStream(place, attempt, one)) return answer;
+  throw new Cancelled("the call ended without an answer");
+}
+
+function hasStatus(error: unknown, status: Status): boolean {
+  return error instanceof ClientError && error.code === status;
+}
+
+function isCutOff({ stopReason }: GenerateDone): boolean {
+  return stopReason === GenerateDone_StopReason.STOP_REASON_CANCELLED;
 }
 
 function generateRequest(
@@ -187,7 +294,8 @@ function generateRequest(
   return {
     sessionId,
     maxTokens: uint32("maxTokens", maxTokens),
-    ...(seed === undefined ? {} : { seed: uint64("seed", seed) }),
+    // Drawn here, so that every attempt at the call has the same.
+    seed: seed === undefined ? crypto.getRandomValues(new BigUint64Array(1))[0] : uint64("seed", seed),
     ...(temperature === undefined ? {} : { temperature }),
     ...(topP === undefined ? {} : { topP }),
     ...(topK === undefined ? {} : { topK: uint32("topK", topK) }),

@@ -31,7 +31,8 @@ export async function connect(connection: Connection, own: OwnServerChoice): Pro
   const server = connection.address === undefined ? opened.use(await OwnServer.start(own)) : undefined;
   const address = connection.address ?? server?.address ?? "";
   const access = await clientOptions(connection);
-  const client = opened.use(new Client(address, access));
+  // Whoever measures a server, or started it, wants to hear of its failures.
+  const client = opened.use(new Client(address, { retryS: 0, ...access }));
   const info = await firstAnswer(client, address, connection.connectTimeoutS).catch((cause: unknown) => {
     throw new Error(unreachable(address, access, cause), { cause });
   });

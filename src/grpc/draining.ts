@@ -7,7 +7,11 @@ import type { Calls } from "../host/calls.ts";
 export function countedMiddleware(calls: Calls): ServerMiddleware {
   return async function* counted(call, context) {
     const end = calls.begin();
-    if (end === undefined) throw shuttingDown();
+    if (end === undefined) {
+      // gRPC's own way to say that the call was not begun and may be made again at once, elsewhere.
+      context.trailer.set("grpc-retry-pushback-ms", "0");
+      throw shuttingDown();
+    }
     try {
       return yield* call.next(call.request, context);
     } finally {

@@ -1,6 +1,8 @@
 import { greedy, type Sampling } from "../engine/engine.ts";
 import type { AppendTokensRequest, CreateSessionRequest, GenerateRequest } from "../gen/kakeya/v1/runtime.ts";
 import { SessionError } from "../session/errors.ts";
+import type { Placed } from "../session/session.ts";
+import { isSessionId } from "../session/session-id.ts";
 
 const maxLabelBytes = 256;
 const maxEosTokenIds = 1024;
@@ -24,6 +26,18 @@ export function eosTokenIdsOf(request: CreateSessionRequest, { vocabSize }: Requ
   return request.eosTokenIds;
 }
 
+/** The id that the client chose for its new session; undefined: none. */
+export function chosenIdOf(value: string | undefined): string | undefined {
+  if (value === undefined || isSessionId(value)) return value;
+  const wrong = `the metadata kakeya-session is ${JSON.stringify(value.slice(0, 64))}`;
+  throw invalid(`${wrong}; a new session's id is 192 random bits as 32 characters of base64url, or leave it out`);
+}
+
+/** Where in the history the call goes on. */
+export function placedOf({ at, resume }: { at?: bigint | undefined; resume: boolean }): Placed {
+  return at === undefined ? {} : { at: Number(at), resume };
+}
+
 export function appendedIdsOf(request: AppendTokensRequest, limits: RequestLimits): Uint32Array {
   const { tokenIds } = request;
   if (tokenIds.length > limits.maxAppendTokens) {
@@ -36,7 +50,7 @@ export function appendedIdsOf(request: AppendTokensRequest, limits: RequestLimit
   return Uint32Array.from(tokenIds);
 }
 
-export interface Generation {
+export interface Generation extends Placed {
   maxTokens: number;
   sampling: Sampling;
 }
@@ -49,8 +63,9 @@ export function generationOf(request: GenerateRequest, entropy: () => bigint): G
     throw invalid(`temperature is ${temperature}; it must be 0 (greedy) or a positive number`);
   }
   if (!(topP > 0 && topP <= 1)) throw invalid(`top_p is ${topP}; it must be above 0 and at most 1`);
-  if (temperature === 0) return { maxTokens, sampling: greedy };
-  return { maxTokens, sampling: { temperature, topK, topP, seed: request.seed ?? entropy() } };
+  const common = { maxTokens, ...placedOf(request) };
+  if (temperature === 0) return { ...common, sampling: greedy };
+  return { ...common, sampling: { temperature, topK, topP, seed: request.seed ?? entropy() } };
 }
 
 function checkIds(field: string, ids: readonly number[], vocabSize: number): void {

@@ -9,7 +9,10 @@ import {
 import type { Metrics } from "../host/metrics.ts";
 import type { GenerationEvent, StopReason } from "../session/session.ts";
 import type { SessionStore } from "../session/store.ts";
-import { appendedIdsOf, eosTokenIdsOf, generationOf, type RequestLimits } from "./requests.ts";
+import { appendedIdsOf, chosenIdOf, eosTokenIdsOf, generationOf, placedOf, type RequestLimits } from "./requests.ts";
+
+/** The metadata in which a session's calls carry its id, for proxies that don't read messages. */
+const sessionKey = "kakeya-session";
 
 export interface ServiceParts {
   engine: Engine;
@@ -32,15 +35,16 @@ export interface ServiceParts {
 export function runtimeService(parts: ServiceParts): RuntimeServiceImplementation {
   const { engine, store, metrics, limits, now } = parts;
   return {
-    async createSession(request) {
-      const session = await store.create(eosTokenIdsOf(request, limits), request.clientLabel);
-      return { sessionId: session.id };
+    async createSession(request, context) {
+      const chosen = chosenIdOf(context.metadata.get(sessionKey));
+      const session = await store.create(eosTokenIdsOf(request, limits), request.clientLabel, "client", chosen);
+      return named(context, session.id);
     },
 
     async appendTokens(request, { signal }) {
       const tokenIds = appendedIdsOf(request, limits);
       const startedAtS = now();
-      const historyTokens = await store.append(request.sessionId, tokenIds, signal);
+      const historyTokens = await store.append(request.sessionId, tokenIds, signal, placedOf(request));
       metrics.appended(tokenIds.length, now() - startedAtS);
       return { historyLength: BigInt(historyTokens) };
     },
@@ -55,8 +59,8 @@ export function runtimeService(parts: ServiceParts): RuntimeServiceImplementatio
       return { finalHistoryLength: BigInt(await store.close(request.sessionId, signal)) };
     },
 
-    async forkSession({ sessionId, at }, { signal }) {
-      return { sessionId: await store.fork(sessionId, at === undefined ? undefined : Number(at), signal) };
+    async forkSession({ sessionId, at }, context) {
+      return named(context, await store.fork(sessionId, at === undefined ? undefined : Number(at), context.signal));
     },
 
     async getSessionInfo(request, { signal }) {
@@ -108,6 +112,12 @@ export function runtimeService(parts: ServiceParts): RuntimeServiceImplementatio
       };
     },
   };
+}
+
+/** The answer that tells a new session's id to its client, and to proxies on the way. */
+function named({ header }: CallContext, sessionId: string): { sessionId: string } {
+  header.set(sessionKey, sessionId);
+  return { sessionId };
 }
 
 const stopReasonOnWire: Record<StopReason, GenerateDone_StopReason> = {

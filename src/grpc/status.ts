@@ -10,6 +10,8 @@ const statusOfKind: Record<SessionErrorKind, Status> = {
   "failed-precondition": Status.FAILED_PRECONDITION,
   "data-loss": Status.DATA_LOSS,
   "resource-exhausted": Status.RESOURCE_EXHAUSTED,
+  "out-of-place": Status.ABORTED,
+  "already-exists": Status.ALREADY_EXISTS,
 };
 
 /** Turns errors into gRPC statuses. An unforeseen error is INTERNAL, and its stack goes to the log only. */

@@ -19,17 +19,35 @@ export interface CallOptions {
   end: () => void;
 }
 
+/** The header that says which requests belong together, for proxies that send them to one server. */
+export const sessionHeader = "kakeya-session";
+
+/** Longer ones are not repeated. */
+const longestSession = 128;
+
 /** One request under way. */
 export class Call {
   readonly url: URL;
   /** Aborts when its client leaves, or the server stops. */
   readonly stop: AbortSignal;
   readonly #gone = new AbortController();
+  #session: string | undefined;
   #goesOn = false;
 
   constructor(private readonly options: CallOptions) {
     this.url = new URL(options.request.url);
+    const session = options.request.headers.get(sessionHeader);
+    if (session !== null && session.length <= longestSession) this.#session = session;
     this.stop = AbortSignal.any([options.request.signal, options.stop, this.#gone.signal]);
+  }
+
+  /** What it belongs to: what its client says, or else the session that its conversation began in. */
+  get session(): string | undefined {
+    return this.#session;
+  }
+
+  belongsTo(session: string): void {
+    this.#session ??= session;
   }
 
   get serverStops(): boolean {

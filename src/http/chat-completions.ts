@@ -22,7 +22,7 @@ export async function createChatCompletion(parts: ChatParts, call: Call): Promis
   const question = { ...request, after: undefined };
   const plan = answerer.plan(question);
   const head = { id: newId("chatcmpl"), created: parts.nowS(), model: modelId };
-  const answer = answerer.answer(question, plan, call.stop);
+  const answer = answerer.answer(question, plan, call);
   if (request.stream) {
     const failed = (error: unknown) => `data: ${JSON.stringify(apiErrorOf(error, parts.log).body)}\n\n`;
     return await eventStream(call, chunks(answer, head, request.includeUsage), failed);

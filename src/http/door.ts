@@ -10,7 +10,7 @@ import type { TlsSettings } from "../host/tls.ts";
 import type { SessionStore } from "../session/store.ts";
 import { defaultMaxTurnBytes, textRoutes } from "./api.ts";
 import { apiErrorOf, notFound, shuttingDown } from "./api-error.ts";
-import { Call } from "./call.ts";
+import { Call, sessionHeader } from "./call.ts";
 import { Guard } from "./guard.ts";
 import { HttpMetrics } from "./http-metrics.ts";
 import { pageResponse } from "./page/page.ts";
@@ -88,7 +88,9 @@ export function openHttpDoor(parts: DoorParts, { bind, tls }: HttpListening, opt
     const arrived = () => server.timeout(request, 0);
     const call = new Call({ request, params, maxBytes, bodyTimeoutS, unfinished, arrived, stop: parts.stop, end });
     try {
-      return await route.handle(call);
+      const response = await route.handle(call);
+      if (call.session !== undefined) response.headers.set(sessionHeader, call.session);
+      return response;
     } finally {
       call.handled();
     }

@@ -50,7 +50,7 @@ export class Responses {
       const question = this.#questionOf(request, conversation);
       const plan = answerer.plan(question);
       const response = newResponse(request, modelId, nowS());
-      const answer = answerer.answer(question, plan, call.stop);
+      const answer = answerer.answer(question, plan, call);
       const events = this.#events(request, response, answer, call, conversation);
       begun = true;
       if (request.stream) return await eventStream(call, lines(events), this.#lastWords);

@@ -61,6 +61,13 @@ export function messageDigest(before: string, message: ChatMessage): string {
   return digest(before, JSON.stringify([role, content, calls.map((c) => [c.id, c.name, c.arguments]), callId]));
 }
 
+/** The session that the conversation began in: the same for all of its turns and branches. */
+export function firstSessionOf(turn: Turn): string {
+  let first = turn;
+  while (first.before !== undefined) first = first.before;
+  return first.sessionId;
+}
+
 /** All messages up to its end, without the root's; undefined when some of them were forgotten. */
 export function messagesUpTo(turn: Turn): ChatMessage[] | undefined {
   return addedUpTo(turn)?.flatMap(({ messages }) => messages);

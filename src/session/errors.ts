@@ -13,7 +13,11 @@ export type SessionErrorKind =
   /** The bytes that hold the session are damaged, and nothing it could be computed from is left. */
   | "data-loss"
   /** A limit was reached: wait, or ask for less. */
-  | "resource-exhausted";
+  | "resource-exhausted"
+  /** The history is not as long as the call was meant for: somebody else goes on with it. */
+  | "out-of-place"
+  /** The id chosen for a new session is taken: choose another one. */
+  | "already-exists";
 
 export class SessionError extends Error {
   override name = "SessionError";
@@ -60,6 +64,10 @@ export class LogitsNotFinite extends Error {
         "model's files or this machine's memory are damaged",
     );
   }
+}
+
+export function outOfPlace(at: number, historyTokens: number): SessionError {
+  return new SessionError("out-of-place", `the call is for a history of ${at} tokens, but it has ${historyTokens}`);
 }
 
 export function sessionNotFound(id: string): SessionError {

@@ -186,6 +186,7 @@ export class Parking {
     return {
       lease,
       write: (entry) => this.#journal.write(entry),
+      ids: (from, to) => this.#stated(() => this.#state.ids(lease.id, from, to)),
       written: (session) => void this.#snapshotIfDue(session),
       measured: (tokens, durationS) => {
         if (tokens >= measuredTokens) this.#dueTokens = Math.max(leastTokens, (tokens / durationS) * replayS);
@@ -282,6 +283,8 @@ export class Parking {
           throw new SessionError("failed-precondition", error.message);
         case "not-found":
           throw new SessionError("not-found", error.message);
+        case "exists":
+          throw new SessionError("already-exists", error.message);
         default:
           throw error;
       }

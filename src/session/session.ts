@@ -1,6 +1,13 @@
 import type { Engine, GenerateRequest, Sampling, SequenceId, SequenceState } from "../engine/engine.ts";
 import type { JournalEntry, Lease } from "../state/store.ts";
-import { InvariantViolated, LogitsNotFinite, SessionError, SessionLeft, sessionNotFound } from "./errors.ts";
+import {
+  InvariantViolated,
+  LogitsNotFinite,
+  outOfPlace,
+  SessionError,
+  SessionLeft,
+  sessionNotFound,
+} from "./errors.ts";
 import { IdStream } from "./id-stream.ts";
 import { violationOf } from "./invariants.ts";
 import { Turns } from "./turns.ts";
@@ -13,7 +20,15 @@ export type GenerationEvent =
   | { kind: "token"; tokenId: number }
   | { kind: "done"; stopReason: StopReason; generatedTokens: number; firstTokenS: number; totalS: number };
 
-export interface GenerateOptions {
+/** Where a call continues the history. */
+export interface Placed {
+  /** Length of the history before the call. Absent: as it is. */
+  at?: number;
+  /** What the history has after `at` is from an earlier attempt at the call: it is told again, and not done again. */
+  resume?: boolean;
+}
+
+export interface GenerateOptions extends Placed {
   maxTokens: number;
   sampling: Sampling;
   /** The caller went away: the generation throws the signal's reason. */
@@ -51,6 +66,8 @@ export interface SessionInfo {
 export interface SessionRecord {
   readonly lease: Lease;
   write(entry: JournalEntry): Promise<void>;
+  /** Those written at positions [from, to). */
+  ids(from: number, to: number): Promise<Uint32Array>;
   /** Called after ids were written, when a snapshot may be due. */
   written(session: Session): void;
   /** Called with the time that an append took to compute. */
@@ -207,11 +224,13 @@ export class Session {
    * Appends ids (all below the vocabulary's size) and computes them; returns the history's length. Once its turn has
    * come, it runs to its end, whatever `signal` says.
    */
-  async append(tokenIds: Uint32Array, signal?: AbortSignal): Promise<number> {
+  async append(tokenIds: Uint32Array, signal?: AbortSignal, { at, resume }: Placed = {}): Promise<number> {
     using _turn = await this.#turns.begin(signal);
     this.#touch();
     await this.#recount();
-    if (tokenIds.length > 0) {
+    const isThere = at !== undefined && at !== this.#historyTokens;
+    if (isThere && !(resume && (await this.#endsWith(at, tokenIds)))) throw outOfPlace(at, this.#historyTokens);
+    if (tokenIds.length > 0 && !isThere) {
       const startedAtS = this.host.now();
       const state = await this.#compute(() => this.host.engine.append(this.sequence, tokenIds));
       this.#record?.measured(tokenIds.length, this.host.now() - startedAtS);
@@ -235,9 +254,17 @@ export class Session {
     const droppedTokens = this.#historyTokens - this.#cacheTokens;
     if (droppedTokens > 0) yield { kind: "truncated", droppedTokens };
 
-    let generatedTokens = 0;
-    let firstTokenS = 0;
-    const request = { maxTokens, sampling, eosTokenIds: this.eosTokenIds, oneByOne: ahead === 0 };
+    const earlier = await this.#saidBefore(options);
+    for (const tokenId of earlier) yield { kind: "token", tokenId };
+    let generatedTokens = earlier.length;
+    let firstTokenS = earlier.length === 0 ? 0 : this.host.now() - startedAtS;
+    const ended = this.#endOf(earlier, maxTokens);
+    if (ended !== undefined) {
+      yield { kind: "done", stopReason: ended, generatedTokens, firstTokenS, totalS: this.host.now() - startedAtS };
+      return;
+    }
+    const moreTokens = maxTokens - earlier.length;
+    const request = { maxTokens: moreTokens, sampling, eosTokenIds: this.eosTokenIds, oneByOne: ahead === 0 };
     const stream = this.#open(request, ahead);
     using _stopped = onAbort([signal, stop], () => void stream.stop());
     try {
@@ -297,6 +324,33 @@ export class Session {
   #throwIfGone(): void {
     const { closed } = this.#turns;
     if (closed !== undefined && !(closed instanceof SessionLeft)) throw closed;
+  }
+
+  /** Whether the history ends with these ids, after its first `at`. */
+  async #endsWith(at: number, tokenIds: Uint32Array): Promise<boolean> {
+    if (this.#record === undefined || at + tokenIds.length !== this.#historyTokens) return false;
+    const there = await this.#record.ids(at, this.#historyTokens);
+    return there.every((id, i) => id === tokenIds[i]);
+  }
+
+  /** What an earlier attempt at the same answer has said. */
+  async #saidBefore({ at, resume, maxTokens }: GenerateOptions): Promise<Uint32Array> {
+    const said = this.#historyTokens - (at ?? this.#historyTokens);
+    if (at === undefined || said === 0) return new Uint32Array();
+    const isKept = this.#record !== undefined && resume === true && said > 0 && said <= maxTokens;
+    const ids = isKept ? await this.#record?.ids(at, this.#historyTokens) : undefined;
+    // What comes after the end of an answer is something else.
+    if (ids?.subarray(0, -1).some((id) => this.eosTokenIds.includes(id)) !== false) {
+      throw outOfPlace(at, this.#historyTokens);
+    }
+    return ids;
+  }
+
+  /** Why an answer that has said all this is over; undefined: it is not. */
+  #endOf(said: Uint32Array, maxTokens: number): StopReason | undefined {
+    const last = said.at(-1);
+    if (last !== undefined && this.eosTokenIds.includes(last)) return "eos";
+    return said.length === maxTokens ? "max-tokens" : undefined;
   }
 
   get #cacheTokens(): number {

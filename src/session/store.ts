@@ -7,10 +7,12 @@ import { type Occupants, Places } from "./places.ts";
 import {
   type GenerateOptions,
   type GenerationEvent,
+  type Placed,
   Session,
   type SessionHistory,
   type SessionHost,
   type SessionInfo,
+  type SessionRecord,
   type SessionStart,
 } from "./session.ts";
 
@@ -60,6 +62,8 @@ export class SessionStore {
   readonly #arriving = new Map<string, Promise<Session>>();
   readonly #leaving = new Map<string, Promise<unknown>>();
   readonly #places: Places;
+  /** Ids of sessions that are being created. */
+  readonly #beginning = new Set<string>();
 
   constructor(
     private readonly engine: Engine,
@@ -105,34 +109,38 @@ export class SessionStore {
   /**
    * Opens a session. One that its owner can compute again, who calls it at once, gives way to others without delay
    * whenever it is idle; and it waits for a place where another one of its kind has it.
-   * @throws SessionError resource-exhausted when all are busy.
+   * @throws SessionError resource-exhausted when all are busy, already-exists
    */
-  create(eosTokenIds: Iterable<number>, label: string, owner: "client" | "rebuilder" = "client"): Promise<Session> {
+  create(
+    eosTokenIds: Iterable<number>,
+    label: string,
+    owner: "client" | "rebuilder" = "client",
+    id = this.options.newId(),
+  ): Promise<Session> {
     const isRebuildable = owner === "rebuilder";
     return this.#places.inNew(
       async () => {
-        const id = this.options.newId();
+        if (this.#sessions.has(id) || this.#beginning.has(id)) throw alreadyExists(id);
+        this.#beginning.add(id);
         const start = {
           id,
           label,
           eosTokenIds: [...new Set(eosTokenIds)],
           ...(isRebuildable && { isRebuildable, expected: true }),
         };
-        const record = await this.#parking?.begin(start);
         try {
-          const sequence = await this.#places.inOrder(() => this.engine.create());
-          return this.#opened({ ...start, sequence, ...(record && { record }) });
-        } catch (error) {
-          await this.#parking?.remove(id).catch(() => {});
-          throw error;
+          const record = await this.#parking?.begin(start);
+          return await this.#begun(start, record);
+        } finally {
+          this.#beginning.delete(id);
         }
       },
       isRebuildable || this.#parking !== undefined,
     );
   }
 
-  append(id: string, tokenIds: Uint32Array, signal?: AbortSignal): Promise<number> {
-    return this.#call(id, signal, (session) => session.append(tokenIds, signal));
+  append(id: string, tokenIds: Uint32Array, signal?: AbortSignal, placed?: Placed): Promise<number> {
+    return this.#call(id, signal, (session) => session.append(tokenIds, signal, placed));
   }
 
   async *generate(id: string, options: GenerateOptions): AsyncGenerator<GenerationEvent, void> {
@@ -271,6 +279,16 @@ export class SessionStore {
     const id = this.options.newId();
     await this.#parking?.fork(source.id, at, { id, label, eosTokenIds });
     return id;
+  }
+
+  async #begun(start: Omit<SessionStart, "sequence">, record: SessionRecord | undefined): Promise<Session> {
+    try {
+      const sequence = await this.#places.inOrder(() => this.engine.create());
+      return this.#opened({ ...start, sequence, ...(record && { record }) });
+    } catch (error) {
+      await this.#parking?.remove(start.id).catch(() => {});
+      throw error;
+    }
   }
 
   #opened(start: SessionStart): Session {
@@ -445,6 +463,10 @@ function noRoom(capacity: number, waitS: number | undefined): SessionError {
       ? `all ${capacity} sessions have a call in flight; try again later`
       : `all ${capacity} sessions are in use; try again in ${Math.ceil(waitS)} s, when the least recently active one may be evicted`;
   return new SessionError("resource-exhausted", `${why}; or close one, or serve with a larger --capacity`);
+}
+
+function alreadyExists(id: string): SessionError {
+  return new SessionError("already-exists", `there is a session "${id}" already: choose another id`);
 }
 
 function beyondEnd(at: number, tokens: number): SessionError {

@@ -1,4 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { randomBytes } from "node:crypto";
+import { Metadata } from "nice-grpc";
 import { GenerateDone_StopReason as StopReason } from "../../src/gen/kakeya/v1/runtime.ts";
 import { rejection } from "../rejection.ts";
 import { type Serving, serving } from "./serving.ts";
@@ -29,6 +31,39 @@ describe("a session's life", () => {
     const ids = await Promise.all(Array.from({ length: 4 }, () => wire.rpc.createSession({})));
     for (const { sessionId } of ids) expect(sessionId).toMatch(/^[\w-]{32}$/);
     expect(new Set(ids.map(({ sessionId }) => sessionId)).size).toBe(4);
+  });
+
+  test("a client may choose its id, and it comes back in the metadata, too", async () => {
+    const chosen = randomBytes(24).toString("base64url");
+    const metadata = new Metadata({ "kakeya-session": chosen });
+    const headers: (string | undefined)[] = [];
+    const onHeader = (header: Metadata) => headers.push(header.get("kakeya-session"));
+    expect(await wire.rpc.createSession({}, { metadata, onHeader })).toEqual({ sessionId: chosen });
+    await wire.rpc.appendTokens({ sessionId: chosen, tokenIds: [1] });
+    const { sessionId: fork } = await wire.rpc.forkSession({ sessionId: chosen }, { onHeader });
+    expect(headers).toEqual([chosen, fork]);
+    expect(await statusOf(wire.rpc.createSession({}, { metadata }))).toBe("ALREADY_EXISTS");
+    const both = { metadata: new Metadata({ "kakeya-session": randomBytes(24).toString("base64url") }) };
+    const racing = [wire.rpc.createSession({}, both), wire.rpc.createSession({}, both)].map(statusOf);
+    expect((await Promise.all(racing)).toSorted()).toEqual(["ALREADY_EXISTS", "OK"]);
+    const short = { metadata: new Metadata({ "kakeya-session": "session-1" }) };
+    expect(await failureOf(wire.rpc.createSession({}, short))).toEqual({
+      status: "INVALID_ARGUMENT",
+      details: expect.stringContaining('kakeya-session is "session-1"'),
+    });
+  });
+
+  test("a call at a position that is not the history's end is refused", async () => {
+    const sessionId = await sessionWith([1, 2, 3]);
+    for (const at of [2n, 4n]) {
+      const resume = false;
+      expect(await statusOf(wire.rpc.appendTokens({ sessionId, tokenIds: [3], at, resume }))).toBe("ABORTED");
+      expect(await statusOf(stream(wire.rpc, { sessionId, maxTokens: 5, at }))).toBe("ABORTED");
+      // Without --state nobody knows what came after position 2.
+      expect(await statusOf(stream(wire.rpc, { sessionId, maxTokens: 5, at, resume: true }))).toBe("ABORTED");
+    }
+    expect(await wire.rpc.appendTokens({ sessionId, tokenIds: [4], at: 3n })).toEqual({ historyLength: 4n });
+    expect(await stream(wire.rpc, { sessionId, maxTokens: 5, at: 4n })).toHaveLength(6);
   });
 
   test("appending answers with the history's length, also for nothing", async () => {

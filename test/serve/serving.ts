@@ -56,7 +56,7 @@ export async function serving(
     address: server.address,
     logged,
     connect(clientOptions) {
-      const client = new Client(server.address, clientOptions);
+      const client = new Client(server.address, { retryS: 0, ...clientOptions });
       clients.push(client);
       return client;
     },

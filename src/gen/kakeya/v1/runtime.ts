@@ -27,6 +27,18 @@ export interface CreateSessionResponse {
 export interface AppendTokensRequest {
   sessionId: string;
   tokenIds: number[];
+  /**
+   * Length that the history must have before this append; any other is ABORTED. Absent: appends at the end, wherever
+   * that is.
+   */
+  at?:
+    | bigint
+    | undefined;
+  /**
+   * An attempt at this call may have been carried out, though its answer did not arrive. If the history is `at` tokens
+   * and these, nothing is appended, and the answer is as if it had been. Needs a server that keeps the ids (serve --state).
+   */
+  resume: boolean;
 }
 
 export interface AppendTokensResponse {
@@ -51,7 +63,18 @@ export interface GenerateRequest {
     | number
     | undefined;
   /** Absent or 0: no limit. */
-  topK?: number | undefined;
+  topK?:
+    | number
+    | undefined;
+  /** Length that the history must have before the answer; any other is ABORTED. Absent: its end, wherever that is. */
+  at?:
+    | bigint
+    | undefined;
+  /**
+   * The ids that the history has after `at` are this answer's, from an attempt whose stream broke: they are sent again,
+   * count towards max_tokens, and the answer goes on after them. Needs a server that keeps the ids (serve --state).
+   */
+  resume: boolean;
 }
 
 export interface GenerateResponse {
@@ -333,7 +356,7 @@ export const CreateSessionResponse: MessageFns<CreateSessionResponse> = {
 };
 
 function createBaseAppendTokensRequest(): AppendTokensRequest {
-  return { sessionId: "", tokenIds: [] };
+  return { sessionId: "", tokenIds: [], at: undefined, resume: false };
 }
 
 export const AppendTokensRequest: MessageFns<AppendTokensRequest> = {
@@ -347,6 +370,15 @@ export const AppendTokensRequest: MessageFns<AppendTokensRequest> = {
         writer.uint32(v);
       }
       writer.join();
+    }
+    if (message.at !== undefined) {
+      if (BigInt.asUintN(64, message.at) !== message.at) {
+        throw new globalThis.Error("value provided for field message.at of type uint64 too large");
+      }
+      writer.uint32(24).uint64(message.at);
+    }
+    if (message.resume !== false) {
+      writer.uint32(32).bool(message.resume);
     }
     return writer;
   },
@@ -390,6 +422,22 @@ export const AppendTokensRequest: MessageFns<AppendTokensRequest> = {
 
             break;
           }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.at = reader.uint64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.resume = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -409,6 +457,8 @@ export const AppendTokensRequest: MessageFns<AppendTokensRequest> = {
     const message = createBaseAppendTokensRequest();
     message.sessionId = object.sessionId ?? "";
     message.tokenIds = object.tokenIds?.map((e) => e) || [];
+    message.at = (object.at !== undefined && object.at !== null) ? BigInt(object.at) : undefined;
+    message.resume = object.resume ?? false;
     return message;
   },
 };
@@ -474,7 +524,16 @@ export const AppendTokensResponse: MessageFns<AppendTokensResponse> = {
 };
 
 function createBaseGenerateRequest(): GenerateRequest {
-  return { sessionId: "", maxTokens: 0, seed: undefined, temperature: undefined, topP: undefined, topK: undefined };
+  return {
+    sessionId: "",
+    maxTokens: 0,
+    seed: undefined,
+    temperature: undefined,
+    topP: undefined,
+    topK: undefined,
+    at: undefined,
+    resume: false,
+  };
 }
 
 export const GenerateRequest: MessageFns<GenerateRequest> = {
@@ -499,6 +558,15 @@ export const GenerateRequest: MessageFns<GenerateRequest> = {
     }
     if (message.topK !== undefined) {
       writer.uint32(48).uint32(message.topK);
+    }
+    if (message.at !== undefined) {
+      if (BigInt.asUintN(64, message.at) !== message.at) {
+        throw new globalThis.Error("value provided for field message.at of type uint64 too large");
+      }
+      writer.uint32(56).uint64(message.at);
+    }
+    if (message.resume !== false) {
+      writer.uint32(64).bool(message.resume);
     }
     return writer;
   },
@@ -564,6 +632,22 @@ export const GenerateRequest: MessageFns<GenerateRequest> = {
             message.topK = reader.uint32();
             continue;
           }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.at = reader.uint64() as bigint;
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.resume = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -587,6 +671,8 @@ export const GenerateRequest: MessageFns<GenerateRequest> = {
     message.temperature = object.temperature ?? undefined;
     message.topP = object.topP ?? undefined;
     message.topK = object.topK ?? undefined;
+    message.at = (object.at !== undefined && object.at !== null) ? BigInt(object.at) : undefined;
+    message.resume = object.resume ?? false;
     return message;
   },
 };
@@ -1838,6 +1924,11 @@ export const GetRuntimeInfoResponse: MessageFns<GetRuntimeInfoResponse> = {
  *                        session's queue of waiting calls is full
  *   UNAUTHENTICATED      the server requires a bearer token, and this call has none or a wrong one
  *   UNAVAILABLE          the server is shutting down
+ *   ABORTED              the history is not at the position that the call was meant for
+ *   ALREADY_EXISTS       the id that a client chose for a new session is another session's
+ *
+ * Every call of a session may carry its id in the metadata `kakeya-session` as well, and CreateSession and ForkSession
+ * answer with it there, so that a proxy can send all calls of a session to one server.
  */
 export type RuntimeServiceDefinition = typeof RuntimeServiceDefinition;
 export const RuntimeServiceDefinition = {
@@ -1846,7 +1937,8 @@ export const RuntimeServiceDefinition = {
   methods: {
     /**
      * Opens a session with an empty history. At capacity, the least recently active session that has no call
-     * in flight makes room: it is gone, or with serve --state parked until its next call.
+     * in flight makes room: it is gone, or with serve --state parked until its next call. A client may choose the id,
+     * 192 random bits as 32 characters of base64url, and send it in the metadata `kakeya-session`.
      */
     createSession: {
       name: "CreateSession",
@@ -1927,7 +2019,8 @@ export const RuntimeServiceDefinition = {
 export interface RuntimeServiceImplementation<CallContextExt = {}> {
   /**
    * Opens a session with an empty history. At capacity, the least recently active session that has no call
-   * in flight makes room: it is gone, or with serve --state parked until its next call.
+   * in flight makes room: it is gone, or with serve --state parked until its next call. A client may choose the id,
+   * 192 random bits as 32 characters of base64url, and send it in the metadata `kakeya-session`.
    */
   createSession(
     request: CreateSessionRequest,
@@ -1979,7 +2072,8 @@ export interface RuntimeServiceImplementation<CallContextExt = {}> {
 export interface RuntimeServiceClient<CallOptionsExt = {}> {
   /**
    * Opens a session with an empty history. At capacity, the least recently active session that has no call
-   * in flight makes room: it is gone, or with serve --state parked until its next call.
+   * in flight makes room: it is gone, or with serve --state parked until its next call. A client may choose the id,
+   * 192 random bits as 32 characters of base64url, and send it in the metadata `kakeya-session`.
    */
   createSession(
     request: DeepPartial<CreateSessionRequest>,
