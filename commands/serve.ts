@@ -42,6 +42,7 @@ export default command({
       ...others,
       engine: { ...engine, onProgress: showBytes(loading, "preparing the model") },
       server: { ...server, ...(token === undefined ? {} : { token }) },
+      kakeya: selfCommand(),
       version,
       commit: sourceCommit(),
       log,

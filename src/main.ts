@@ -13,6 +13,7 @@ const code = await run(
       aggregate: async () => (await import("../commands/aggregate.ts")).default,
       sessions: async () => (await import("../commands/sessions.ts")).default,
       smoke: async () => (await import("../commands/smoke.ts")).default,
+      devices: async () => (await import("../commands/devices.ts")).default,
       models: async () => (await import("../commands/models.ts")).default,
       pull: async () => (await import("../commands/pull.ts")).default,
       "print-cmd": async () => (await import("../commands/print-cmd.ts")).default,

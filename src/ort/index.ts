@@ -2,4 +2,4 @@
 import "./telemetry.ts";
 
 // By name: with code splitting, `export *` of this CommonJS package exports nothing.
-export { env, InferenceSession, Tensor } from "onnxruntime-node";
+export { env, InferenceSession, listSupportedBackends, Tensor } from "onnxruntime-node";

@@ -1,4 +1,6 @@
-import type { EngineOptions } from "../engine/engine.ts";
+import { describeAdapter } from "../devices/adapter.ts";
+import { findAdapters } from "../devices/find.ts";
+import { DeviceUnavailable, type Engine, type EngineOptions } from "../engine/engine.ts";
 import { openEngine } from "../engine/open.ts";
 import { logGrpcMessages } from "../grpc/grpc-messages.ts";
 import { checkListening } from "../host/listening.ts";
@@ -7,6 +9,7 @@ import { serveMetrics } from "../host/metrics-page.ts";
 import { defaultServerOptions, type ServerOptions, type StateOptions } from "../host/options.ts";
 import { logProcessWarnings } from "../host/process-warnings.ts";
 import type { Ready } from "../host/ready.ts";
+import { setDriverEnvironment } from "../ort/driver-environment.ts";
 import { openState } from "../state/open.ts";
 import { startServer } from "./server.ts";
 
@@ -15,6 +18,8 @@ export interface RunOptions {
   server: Partial<ServerOptions>;
   /** Port of /metrics on loopback; absent: none. */
   metricsPort?: number;
+  /** How this process starts another one, to try GPUs. */
+  kakeya: readonly string[];
   version: string;
   /** The commit that this executable was built from; null when it was not. */
   commit: string | null;
@@ -35,7 +40,7 @@ export async function runServer(options: RunOptions): Promise<void> {
   // Checked before the model is loaded, which may take minutes.
   await checkListening({ ...defaultServerOptions, ...options.server });
   await using state = options.state && (await openedState(options.state));
-  const engine = await Promise.race([openEngine(options.engine), aborted(stop)]);
+  const engine = await Promise.race([openedEngine(options), aborted(stop)]);
   if (engine === undefined) return;
   for (const warning of engine.info.warnings) log.warn(warning);
   try {
@@ -60,6 +65,19 @@ export async function runServer(options: RunOptions): Promise<void> {
   } finally {
     await engine.close();
   }
+}
+
+/** @throws DeviceUnavailable */
+async function openedEngine({ engine, kakeya, log }: RunOptions): Promise<Engine> {
+  if (engine.device !== "gpu") return openEngine(engine);
+  const { adapters, problem } = await findAdapters(kakeya);
+  const [adapter] = adapters;
+  if (problem !== null || adapter === undefined) throw new DeviceUnavailable(`--device gpu: ${problem}`);
+  setDriverEnvironment(adapter.manifest);
+  if (adapter.kind === "software") {
+    log.warn("the processor does the work of this GPU: --device cpu is faster", { adapter: adapter.name });
+  }
+  return openEngine({ ...engine, adapter: describeAdapter(adapter) });
 }
 
 /** Opened before the model, too: another server may hold the folder. */
