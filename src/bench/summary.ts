@@ -35,6 +35,7 @@ function figures({ agg, world, restarts }: ReportV2): string[] {
       `${world.model_id} ${world.quantization}, ${world.sink}+${world.window} tokens cached${world.kv_format === "q8" ? " in 8 bits" : ""}`,
     ],
     ["device", deviceOf(world)],
+    ["machine", `${world.cores} x ${world.cpu_model}, ${world.os}`],
     ["turns", `${agg.n_turns} in ${formatDuration(agg.duration_s ?? 0)}, ${agg.n_errors} failed`],
     [
       "history",

@@ -25,7 +25,7 @@ test("the device is named, and its speed is the median turn's", () => {
   const run = report(steady(60));
   const on = (world: Partial<ReportV2["world"]>) =>
     summaryText({ report: { ...run, world: { ...run.world, ...world } }, lastAnswer: "" }, "run.json");
-  expect(on({})).toContain("device       cpu\n");
+  expect(on({})).toContain("device       cpu\nmachine      1 x none, none\n");
   expect(on({ device: "gpu", adapter: "Some GPU, Vulkan" })).toContain("device       gpu (Some GPU, Vulkan)\n");
   const perToken = run.agg.p50_tpot_s ?? 0;
   expect(perToken).toBeGreaterThan(0);

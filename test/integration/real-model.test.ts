@@ -1,28 +1,35 @@
 /**
  * The promises, kept by a real model: set KAKEYA_INTEGRATION_MODEL to a Hugging Face directory or to an id in the
  * local hub cache, Qwen/Qwen3-0.6B for example. Nothing is downloaded. Without it these tests are skipped.
- * The bench's report goes to the folder KAKEYA_INTEGRATION_RESULTS.
+ * KAKEYA_INTEGRATION_DEVICES says on what: "cpu" (the default), "gpu" or "cpu,gpu".
+ * The bench's reports go to the folder KAKEYA_INTEGRATION_RESULTS: bench-cpu.json, bench-gpu.json.
  */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdirSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import type { Client, Session } from "../../src/client/index.ts";
-import type { Engine, EngineInfo } from "../../src/engine/engine.ts";
+import type { Device, Engine, EngineInfo } from "../../src/engine/engine.ts";
 import { openEngine } from "../../src/engine/open.ts";
 import { type Serving, serving } from "../serve/serving.ts";
 
 const model = process.env.KAKEYA_INTEGRATION_MODEL;
 const results = process.env.KAKEYA_INTEGRATION_RESULTS ?? join(tmpdir(), "kakeya-integration");
+const devices = (process.env.KAKEYA_INTEGRATION_DEVICES ?? "cpu").split(",").map(deviceNamed);
 const minuteMs = 60_000;
 
-describe.skipIf(model === undefined)(`with ${model ?? "a real model"}`, () => {
+function deviceNamed(name: string): Device {
+  if (name === "cpu" || name === "gpu") return name;
+  throw new Error(`KAKEYA_INTEGRATION_DEVICES has "${name}": it takes cpu, gpu or cpu,gpu`);
+}
+
+describe.skipIf(model === undefined).each(devices)(`with ${model ?? "a real model"} on the %s`, (device) => {
   let engine: Engine;
   let server: Serving;
   let client: Client;
   let info: EngineInfo;
   beforeAll(async () => {
-    engine = await openEngine({ model: model ?? "", quantization: "q8", sink: 4, window: 64, capacity: 4 });
+    engine = await openEngine({ model: model ?? "", device, quantization: "q8", sink: 4, window: 64, capacity: 4 });
     info = engine.info;
     server = await serving({ engine });
     client = server.connect();
@@ -83,10 +90,19 @@ describe.skipIf(model === undefined)(`with ${model ?? "a real model"}`, () => {
     async () => {
       mkdirSync(results, { recursive: true });
       const main = resolve(import.meta.dir, "../../src/main.ts");
-      const options = ["--turns", "60", "--turn-spacing", "0", "--output", join(results, "bench.json"), "--json"];
-      const bench = Bun.spawn([process.execPath, main, "bench", "--model", model ?? "", ...options], {
-        stderr: "inherit",
-      });
+      const options = ["--turns", "60", "--turn-spacing", "0", "--output", join(results, `bench-${device}.json`)];
+      const command = [
+        process.execPath,
+        main,
+        "bench",
+        "--model",
+        model ?? "",
+        "--device",
+        device,
+        ...options,
+        "--json",
+      ];
+      const bench = Bun.spawn(command, { stderr: "inherit" });
       const { gates } = JSON.parse(await new Response(bench.stdout).text());
       for (const counted of ["memory", "work", "invariants", "errors"]) expect(gates[counted].verdict).toBe("pass");
       await bench.exited;

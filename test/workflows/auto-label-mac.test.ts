@@ -39,6 +39,7 @@ const adds = [
 describe("the label needs-mac-m4", () => {
   test.each([
     "src/engine/core.ts",
+    "src/devices/find.ts",
     "src/kv/slab.ts",
     "src/graph/graph.ts",
     "src/session/store.ts",
