@@ -55,10 +55,12 @@ async function tests(): Promise<void> {
   const results = await runTestFiles(root, files, { parallel: 2, scratch }, (result) => {
     count.passed += result.passed;
     count.failed += result.failed;
-    const { file, passed, failed, seconds, crash } = result;
+    const { file, passed, failed, seconds, cpuSeconds, crash } = result;
     if (failed > 0) console.log(result.output);
     const verdict = crash === undefined ? `${passed} passed, ${failed} failed` : `its process ${crash}`;
-    console.log(`${failed === 0 ? "pass" : "FAIL"}  ${file}: ${verdict} (${seconds.toFixed(1)} s)`);
+    console.log(
+      `${failed === 0 ? "pass" : "FAIL"}  ${file}: ${verdict} (${seconds.toFixed(1)} s, ${cpuSeconds.toFixed(1)} s of processor time)`,
+    );
   });
   if (process.env.KAKEYA_JUNIT !== undefined) writeFileSync(process.env.KAKEYA_JUNIT, junitOf(results));
   if (only.length > 0) return;

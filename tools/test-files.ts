@@ -10,6 +10,8 @@ export interface FileResult {
   passed: number;
   failed: number;
   seconds: number;
+  /** Processor time of its process and of the children that it waited for. */
+  cpuSeconds: number;
   /** How the process ended, in words, when that was not with a verdict on its tests: "was killed by SIGABRT". */
   crash: string | undefined;
   /** What the process printed: only the tests that failed. */
@@ -67,6 +69,7 @@ async function runTestFile(root: string, file: string, scratch: string): Promise
     passed: tests - failures - skipped,
     failed: failures + (crash === undefined ? 0 : 1),
     seconds,
+    cpuSeconds: Number(child.resourceUsage()?.cpuTime.total ?? 0) / 1e6,
     crash,
     output: output.join("").trimEnd(),
     suites: crash === undefined ? suitesOf(report) : crashedSuite(file, crash),

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import * as fs from "node:fs";
-import { tmpdir } from "node:os";
+import { homedir, tmpdir } from "node:os";
 import { basename, join, resolve } from "node:path";
 import { partPath } from "../../src/files/part.ts";
 
@@ -34,13 +34,20 @@ function checkout(name: string): string {
   return dir;
 }
 
+/** The packages that this user's npm and bun have already are not fetched again; npm leaves the half that tests need. */
+const installing = {
+  npm_config_omit: "dev",
+  npm_config_cache: process.env.npm_config_cache ?? join(homedir(), ".npm"),
+  BUN_INSTALL_CACHE_DIR: process.env.BUN_INSTALL_CACHE_DIR ?? join(homedir(), ".bun/install/cache"),
+};
+
 async function launch(dir: string, PATH: string, args: string[]) {
   const home = join(scratch, `home-of-${PATH.split("/").at(-1)}`);
   fs.mkdirSync(home, { recursive: true });
-  // From another folder, with nothing in the environment but a path and an empty home.
+  // From another folder, with nothing in the environment but a path, an empty home, and what installers need.
   const child = Bun.spawn([join(dir, "kakeya"), ...args], {
     cwd: home,
-    env: { PATH, HOME: home },
+    env: { PATH, HOME: home, ...installing },
     stdin: "ignore",
     stdout: "pipe",
     stderr: "pipe",
