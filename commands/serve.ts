@@ -20,7 +20,9 @@ export default command({
     const { benchWords } = await import("../src/host/try-it.ts");
     const { tokenFrom } = await import("../src/host/token.ts");
 
-    const { engine, server, ...others } = serveOptions(args);
+    const { hasPassword } = await import("../src/state/postgres/address.ts");
+
+    const { engine, server, ...others } = serveOptions(args, process.env.KAKEYA_STATE);
     const token = await tokenFrom({
       flag: args.token,
       file: args["token-file"],
@@ -35,6 +37,11 @@ export default command({
     if (args.token !== undefined) {
       log.warn(
         "--token shows in the list of processes and in reports of crashes: give it with --token-file or KAKEYA_TOKEN instead",
+      );
+    }
+    if (args.state !== undefined && hasPassword(args.state)) {
+      log.warn(
+        "the password of --state shows in the list of processes: give the URL as KAKEYA_STATE, or the password with --state-password-file or PGPASSWORD instead",
       );
     }
     const loading = progress();

@@ -12,6 +12,7 @@ const statusOfKind: Record<SessionErrorKind, Status> = {
   "resource-exhausted": Status.RESOURCE_EXHAUSTED,
   "out-of-place": Status.ABORTED,
   "already-exists": Status.ALREADY_EXISTS,
+  unavailable: Status.UNAVAILABLE,
 };
 
 /** Turns errors into gRPC statuses. An unforeseen error is INTERNAL, and its stack goes to the log only. */

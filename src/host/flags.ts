@@ -8,8 +8,11 @@ import { parseBind, parseTcpBind } from "./bind.ts";
 import { logFormats, logLevels } from "./log.ts";
 import {
   defaultHttpBind,
+  defaultStateLeaseS,
+  defaultStateWaitS,
   defaultEngineOptions as engine,
   type ServerOptions,
+  type StateDatabase,
   type StateOptions,
   defaultServerOptions as server,
   storedSessionTtlS,
@@ -97,8 +100,31 @@ export const serveFlags = {
   },
   state: {
     type: "string",
-    description: "Folder in which sessions outlive the server; without it they end with it",
-    valueHint: "dir",
+    description:
+      "Where sessions outlive the server: a folder, or a Postgres database for several servers (or KAKEYA_STATE); without it they end with it",
+    valueHint: "dir|postgres://...",
+  },
+  "state-password-file": {
+    type: "string",
+    description: "File with the password of --state postgres://... (or PGPASSWORD)",
+    valueHint: "path",
+  },
+  "state-lease": {
+    type: "string",
+    description: "Time after which other servers take the sessions of one that does not answer",
+    valueHint: "time",
+    default: formatDuration(defaultStateLeaseS),
+  },
+  "state-wait": {
+    type: "string",
+    description: "How long a call waits for the database, or for the server that has its session",
+    valueHint: "time",
+    default: formatDuration(defaultStateWaitS),
+  },
+  "server-name": {
+    type: "string",
+    description: "How the errors of other servers call this one; without it, its process and host",
+    valueHint: "name",
   },
   sync: {
     type: "enum",
@@ -199,10 +225,13 @@ export interface ServeOptions {
   state?: StateOptions;
 }
 
-/** @throws {UsageError} for a value that no server takes. Reads no file. */
-export function serveOptions(args: ParsedArgs<typeof serveFlags>): ServeOptions {
+/**
+ * @param stateOfEnvironment where sessions outlive the server if no flag says so
+ * @throws {UsageError} for a value that no server takes. Reads no file.
+ */
+export function serveOptions(args: ParsedArgs<typeof serveFlags>, stateOfEnvironment?: string): ServeOptions {
   const { model, window, threads, "metrics-port": metricsPort, "session-ttl": ttl } = args;
-  const state = stateOptions(args);
+  const state = stateOptions(args, args.state ?? stateOfEnvironment);
   const tls = tlsFiles(args["tls-cert"], args["tls-key"], args["tls-client-ca"]);
   parseBind(args.bind);
   return {
@@ -256,14 +285,37 @@ function evictAfter(text: string): number {
   throw new UsageError(`--evict-after must be longer than 0, not "${text}"; --evict lru evicts without delay`);
 }
 
-function stateOptions(args: ParsedArgs<typeof serveFlags>): StateOptions | undefined {
-  const { state: dir, sync, "keep-ids": keepIds, rebuild } = args;
-  if (dir !== undefined) {
-    return { dir, sync, rebuild, ...(keepIds === undefined ? {} : { keepIds: integer("keep-ids", keepIds) }) };
+function stateOptions(args: ParsedArgs<typeof serveFlags>, state: string | undefined): StateOptions | undefined {
+  const { sync, "keep-ids": keepIds, rebuild } = args;
+  if (state === undefined) {
+    const about = [sync !== "normal" && "sync", keepIds !== undefined && "keep-ids", rebuild && "rebuild"];
+    refuse(about, "is about --state: add --state DIR or --state postgres://...");
   }
-  const needs = [sync !== "normal" && "sync", keepIds !== undefined && "keep-ids", rebuild && "rebuild"].find(Boolean);
-  if (needs) throw new UsageError(`--${needs} is about the folder of --state: add --state DIR`);
-  return undefined;
+  const isDatabase = state !== undefined && /^postgres(ql)?:\/\//.test(state);
+  if (!isDatabase) {
+    const changed = (["state-lease", "state-wait"] as const).filter((name) => args[name] !== serveFlags[name].default);
+    const given = (["state-password-file", "server-name"] as const).filter((name) => args[name] !== undefined);
+    refuse([...changed, ...given], "is about a database: add --state postgres://...");
+  }
+  if (state === undefined) return undefined;
+  const kept = { rebuild, ...(keepIds === undefined ? {} : { keepIds: integer("keep-ids", keepIds) }) };
+  return { ...(isDatabase ? database(state, args) : { dir: state, sync }), ...kept };
+}
+
+function database(url: string, args: ParsedArgs<typeof serveFlags>): StateDatabase {
+  const { "state-password-file": passwordFile, "server-name": serverName } = args;
+  const leaseS = duration("state-lease", args["state-lease"]);
+  if (leaseS < 1) throw new UsageError(`--state-lease must be 1 s or longer, not "${args["state-lease"]}"`);
+  return {
+    ...{ url, leaseS, waitS: duration("state-wait", args["state-wait"]) },
+    ...(passwordFile === undefined ? {} : { passwordFile }),
+    ...(serverName === undefined ? {} : { serverName }),
+  };
+}
+
+function refuse(flags: readonly (string | false)[], why: string): void {
+  const flag = flags.find(Boolean);
+  if (flag) throw new UsageError(`--${flag} ${why}`);
 }
 
 function tlsFiles(cert: string | undefined, key: string | undefined, clientCa: string | undefined) {

@@ -36,6 +36,8 @@ export class Metrics {
     "Time in which a session came back into memory",
   );
   readonly #replayedTokens = this.#counter("replayed_tokens_total", "Tokens computed again to bring sessions back");
+  readonly takeovers = this.#counter("state_takeovers_total", "Sessions taken from servers whose lease had run out");
+  readonly lostLeases = this.#counter("state_lost_leases_total", "Sessions that this server lost to others");
   readonly violations = this.#counter("cache_invariant_violations_total", "Corrupt caches found", ["kind"]);
   readonly #promptTokens = this.#counter("prompt_tokens_total", "Tokens appended");
   readonly drafted = this.#counter("spec_decode_num_draft_tokens_total", "Guesses of next ids that were run");
@@ -98,6 +100,9 @@ export class Metrics {
   #watchState(store: SessionStore, stateSizes: NonNullable<SessionStore["stateSizes"]>): void {
     type Sizes = Awaited<ReturnType<typeof stateSizes>>;
     const sizes = async (of: (sizes: Sizes) => number) => of(await stateSizes());
+    this.gauge("state_connected", "1 while the state can be reached", async () =>
+      (await store.fleet?.())?.connected === false ? 0 : 1,
+    );
     this.gauge("session_parked", "Sessions that are not in memory", () =>
       sizes(({ sessions }) => Math.max(0, sessions - store.activeCount)),
     );

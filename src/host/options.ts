@@ -45,14 +45,32 @@ export interface HttpOptions {
 export const defaultHttpBind = "127.0.0.1:8051";
 
 /** Where sessions outlive the server. */
-export interface StateOptions {
-  dir: string;
-  sync: "normal" | "full";
+export type StateOptions = (StateFolder | StateDatabase) & {
   /** Compute sessions again if another engine computed them. */
   rebuild: boolean;
   /** How many last ids each session keeps at least; absent: all. */
   keepIds?: number;
+};
+
+export interface StateFolder {
+  dir: string;
+  sync: "normal" | "full";
 }
+
+/** Postgres, which several servers can share. */
+export interface StateDatabase {
+  url: string;
+  passwordFile?: string;
+  /** As other servers' errors name this one; absent: its process and host. */
+  serverName?: string;
+  /** Time after which others may take the sessions of a server that does not answer, in seconds. */
+  leaseS: number;
+  /** How long a call waits for the database, or for another server to give a session back, in seconds. */
+  waitS: number;
+}
+
+export const defaultStateLeaseS = 10;
+export const defaultStateWaitS = 10;
 
 /** Idle time after which a session that takes only disk space is removed, in seconds: 30 days. */
 export const storedSessionTtlS = 30 * 86_400;

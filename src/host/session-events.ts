@@ -43,6 +43,14 @@ export function sessionEvents(metrics: Metrics, log: Log): SessionEvents {
         seconds: Number(durationS.toFixed(3)),
       });
     },
+    tookOver(id, from) {
+      metrics.takeovers.inc();
+      log.info("session taken over", { session: shownSessionId(id), from });
+    },
+    lostLease(id) {
+      metrics.lostLeases.inc();
+      log.warn("session lost to another server", { session: shownSessionId(id) });
+    },
     warned(words) {
       log.warn(words);
     },

@@ -74,6 +74,8 @@ function ofSession({ kind, message }: SessionError): ApiError {
       return new ApiError(message, { status: 400, code: "invalid_value" });
     case "resource-exhausted":
       return new ApiError(message, { status: 429, code: "no_free_session", headers: { "retry-after": "1" } });
+    case "unavailable":
+      return new ApiError(message, { status: 503, code: "unavailable", headers: { "retry-after": "1" } });
     default:
       return new ApiError(message, { status: 500, code: "session_lost" });
   }

@@ -1,4 +1,4 @@
-import { SessionError } from "../session/errors.ts";
+import { SessionError, type SessionErrorKind } from "../session/errors.ts";
 import type { SessionInfo } from "../session/session.ts";
 import type { SessionStore } from "../session/store.ts";
 import { ApiError } from "./api-error.ts";
@@ -79,7 +79,8 @@ export class Seats {
     try {
       return { sessionId: await this.store.fork(sessionId, tokens), workTokens: tokens };
     } catch (error) {
-      if (error instanceof SessionError && error.kind !== "resource-exhausted") return error;
+      const isPassing = (kind: SessionErrorKind) => kind === "resource-exhausted" || kind === "unavailable";
+      if (error instanceof SessionError && !isPassing(error.kind)) return error;
       throw error;
     }
   }

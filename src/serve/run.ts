@@ -80,10 +80,11 @@ async function openedEngine({ engine, kakeya, log }: RunOptions): Promise<Engine
   return openEngine({ ...engine, adapter: describeAdapter(adapter) });
 }
 
-/** Opened before the model, too: another server may hold the folder. */
+/** Opened before the model, too: another server may hold the folder, or the database be away. */
 async function openedState({ rebuild, ...options }: StateOptions) {
   const store = await openState(options);
-  return { store, rebuild, dir: options.dir, [Symbol.asyncDispose]: () => store.close() };
+  const kind = "dir" in options ? { dir: options.dir } : { handOverWaitS: options.waitS };
+  return { store, rebuild, ...kind, [Symbol.asyncDispose]: () => store.close() };
 }
 
 function aborted(signal: AbortSignal): Promise<void> {

@@ -23,6 +23,8 @@ import { newSessionId } from "../session/session-id.ts";
 import { SessionStore } from "../session/store.ts";
 import type { StateStore } from "../state/store.ts";
 
+/** How soon a session that another server wants is given to it, once it is idle, in milliseconds. */
+const handOverEveryMs = 250;
 /** Time for the last `done` messages to leave once the grace period is over, in seconds. */
 const farewellS = 1;
 
@@ -46,7 +48,14 @@ export interface ServerParts {
   commit: string | null;
   log: Log;
   /** Where sessions outlive the server; the caller closes it. Absent: nowhere. */
-  state?: { store: StateStore; rebuild: boolean; dir?: string };
+  state?: {
+    store: StateStore;
+    rebuild: boolean;
+    /** The folder; absent where it is none. */
+    dir?: string;
+    /** How long a call waits for another server to give its session back, in seconds. */
+    handOverWaitS?: number;
+  };
 }
 
 /**
@@ -67,7 +76,7 @@ export async function startServer(parts: ServerParts, given: Partial<ServerOptio
     now: monotonicS,
     newId: newSessionId,
     events: sessionEvents(metrics, log),
-    ...(state && { parking: { state: state.store, rebuild: state.rebuild, nowMs: Date.now } }),
+    ...(state && { parking: { ...state, state: state.store, nowMs: Date.now } }),
   });
   const calls = trackCalls();
   const connections = new Connections({ max: mostConnections(options, log), log, now: monotonicS });
@@ -109,8 +118,16 @@ export async function startServer(parts: ServerParts, given: Partial<ServerOptio
     listening,
     options,
   );
-  const sweep = setInterval(() => void sweepIdle(store, log), sweepEveryMs(options.sessionTtlS));
+  const sweep = setInterval(
+    () => void inWords(log, "idle sessions could not be removed", store.evictIdle()),
+    sweepEveryMs(options.sessionTtlS),
+  );
   sweep.unref();
+  const handingOver = setInterval(
+    () => void inWords(log, "sessions could not be handed over", store.handOver()),
+    handOverEveryMs,
+  );
+  handingOver.unref();
   const unwatchDescriptors = watchDescriptors(log, monotonicS);
 
   return {
@@ -130,6 +147,7 @@ export async function startServer(parts: ServerParts, given: Partial<ServerOptio
       await within(farewellS, idle);
       await http?.stop();
       await shutdown(server);
+      clearInterval(handingOver);
       await store.endAll();
     },
   };
@@ -166,12 +184,9 @@ async function shutdown(server: Server): Promise<void> {
   server.forceShutdown();
 }
 
-async function sweepIdle(store: SessionStore, log: Log): Promise<void> {
-  try {
-    await store.evictIdle();
-  } catch (error) {
-    log.warn(`idle sessions could not be removed: ${error instanceof Error ? error.message : error}`);
-  }
+/** Work that nobody waits for: what goes wrong is logged. */
+async function inWords(log: Log, failure: string, work: Promise<void>): Promise<void> {
+  await work.catch((error: unknown) => log.warn(`${failure}: ${error instanceof Error ? error.message : error}`));
 }
 
 /** A session outlives its TTL by a quarter at most, and looking this seldom costs nothing. */

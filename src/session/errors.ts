@@ -1,3 +1,4 @@
+import { StateError, type StateErrorKind } from "../state/errors.ts";
 import type { Violation } from "./invariants.ts";
 
 /** Why a call on a session failed, in terms of what its caller can do about it. */
@@ -17,7 +18,9 @@ export type SessionErrorKind =
   /** The history is not as long as the call was meant for: somebody else goes on with it. */
   | "out-of-place"
   /** The id chosen for a new session is taken: choose another one. */
-  | "already-exists";
+  | "already-exists"
+  /** Another server has the session, or the database is away: try again, here or there. */
+  | "unavailable";
 
 export class SessionError extends Error {
   override name = "SessionError";
@@ -40,11 +43,34 @@ export class InvariantViolated extends SessionError {
   }
 }
 
+/** What a caller can do about an error of the state; undefined: nothing that is known. */
+export function kindOfState(kind: StateErrorKind): SessionErrorKind | undefined {
+  switch (kind) {
+    case "full":
+      return "resource-exhausted";
+    case "damaged":
+      return "data-loss";
+    case "dropped":
+      return "failed-precondition";
+    case "not-found":
+      return "not-found";
+    case "exists":
+      return "already-exists";
+    case "held":
+    case "lost-lease":
+    case "unreachable":
+      return "unavailable";
+    default:
+      return undefined;
+  }
+}
+
 /** Ids were computed but could not be written to the state: the session continues from what is written. */
 export class NotRecorded extends SessionError {
   constructor(cause: unknown) {
     const words = cause instanceof Error ? cause.message : String(cause);
-    super("resource-exhausted", `${words}; the session is as it was before the ids that were not written`);
+    const kind = cause instanceof StateError ? kindOfState(cause.kind) : undefined;
+    super(kind ?? "resource-exhausted", `${words}; the session is as it was before the ids that were not written`);
     this.cause = cause;
   }
 }

@@ -1,3 +1,4 @@
+import { StateError } from "../state/errors.ts";
 import type { JournalEntry, StateStore } from "../state/store.ts";
 import { NotRecorded } from "./errors.ts";
 
@@ -40,14 +41,18 @@ export class JournalWriter {
     }
   }
 
-  /** When they can't be written together, each is written alone, so that only the faulty one fails. */
+  /**
+   * When they can't be written together, each is written alone, so that only the faulty one fails. Where the database
+   * is away, none can be, and what became of them is not known.
+   */
   async #commit(batch: readonly Waiting[]): Promise<void> {
     try {
       await this.state.commit(batch.map(({ entry }) => entry));
       for (const { resolve } of batch) resolve();
     } catch (error) {
-      if (batch.length > 1) for (const one of batch) await this.#commit([one]);
-      else batch[0]?.reject(new NotRecorded(error));
+      const isAway = error instanceof StateError && error.kind === "unreachable";
+      if (batch.length > 1 && !isAway) for (const one of batch) await this.#commit([one]);
+      else for (const { reject } of batch) reject(new NotRecorded(error));
     }
   }
 }

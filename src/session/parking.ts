@@ -1,8 +1,16 @@
 import type { Engine, SequenceId } from "../engine/engine.ts";
 import { StateError } from "../state/errors.ts";
 import { differences, type Facts } from "../state/facts.ts";
-import type { Lease, Snapshot, StateStore, StoredSession } from "../state/store.ts";
-import { SessionError } from "./errors.ts";
+import type {
+  FleetState,
+  Lease,
+  RemovalCondition,
+  Snapshot,
+  StateStore,
+  StoredSession,
+  Taken,
+} from "../state/store.ts";
+import { kindOfState, SessionError } from "./errors.ts";
 import { JournalWriter } from "./journal-writer.ts";
 import type { Session, SessionHistory, SessionInfo, SessionRecord, SessionStart } from "./session.ts";
 import { savedOf, sessionFacts, snapshotOf } from "./snapshots.ts";
@@ -11,12 +19,18 @@ import { savedOf, sessionFacts, snapshotOf } from "./snapshots.ts";
 export interface ParkingEvents {
   parked(session: Session): void;
   restored(session: StoredSession, restored: { durationS: number; replayedTokens: number }): void;
+  /** The session came from a server whose lease had run out. */
+  tookOver(id: string, from: string): void;
+  /** Another server may have the session now. */
+  lostLease(id: string): void;
   /** A problem that loses no ids: a snapshot is damaged, or could not be written. */
   warned(words: string): void;
 }
 
 export interface ParkingOptions {
   state: StateStore;
+  /** How long a call waits for another server to give its session back, in seconds. */
+  handOverWaitS?: number;
   /** Compute sessions again if another model, geometry or kind of device computed them. */
   rebuild: boolean;
   /** Idle time after which a session is removed, in seconds; 0: never. */
@@ -34,6 +48,8 @@ const replayS = 2;
 const leastTokens = 256;
 /** A replay of fewer tokens does not tell how fast one is. */
 const measuredTokens = 32;
+/** Between two looks whether another server has given a session back, in seconds. */
+const lookAgainS = 0.1;
 /** Ids that are read at once to be computed again. */
 const replayedAtOnce = 65_536;
 
@@ -77,6 +93,23 @@ export class Parking {
     return session !== undefined && ttlS > 0 && this.#idleS(session) > ttlS ? undefined : session;
   }
 
+  /**
+   * The same, once no other live server has it: one that does is asked to give it back.
+   * @throws SessionError unavailable, naming that server
+   */
+  async findFree(id: string): Promise<StoredSession | undefined> {
+    const endsAtS = this.options.now() + (this.options.handOverWaitS ?? 0);
+    for (;;) {
+      const session = await this.find(id);
+      if (session?.holder === undefined) return session;
+      await this.#stated(() => this.#state.want(id));
+      if (this.options.now() >= endsAtS) {
+        throw new SessionError("unavailable", `another server has the session: ${session.holder}; try again`);
+      }
+      await Bun.sleep(lookAgainS * 1000);
+    }
+  }
+
   async info(session: StoredSession): Promise<SessionInfo> {
     return {
       parked: true,
@@ -104,7 +137,23 @@ export class Parking {
     const startedAtS = this.options.now();
     const taken = await this.#stated(() => this.#state.acquire(id));
     if (taken === undefined) return undefined;
-    const { lease, session } = taken;
+    const { lease, takenFrom } = taken;
+    if (takenFrom !== undefined) this.options.events.tookOver(id, takenFrom);
+    try {
+      return await this.#restoreTaken(taken, inPlace, startedAtS);
+    } catch (error) {
+      // Another server may be able to do what this one can't.
+      await this.release(lease);
+      throw error;
+    }
+  }
+
+  async #restoreTaken(
+    { lease, session }: Taken,
+    inPlace: (work: () => Promise<SequenceId>) => Promise<SequenceId>,
+    startedAtS: number,
+  ): Promise<SessionStart> {
+    const { id } = session;
     const isForeign = this.#requireUsable(session);
     const snapshot = await this.#stated(() => this.#newestSnapshot(session));
     const from = snapshot?.position ?? 0;
@@ -153,21 +202,48 @@ export class Parking {
     this.#snapshotAt.delete(id);
   }
 
-  /** Removes a session with all that is kept of it. */
-  async remove(id: string): Promise<void> {
+  /** Lets any server have the session, which is not in memory any more. */
+  async release(lease: Lease | undefined): Promise<void> {
+    if (lease === undefined) return;
+    await this.#state.release(lease).catch((error: unknown) => {
+      const words = error instanceof Error ? error.message : String(error);
+      this.options.events.warned(`a session was not given back, so other servers have to ask for it: ${words}`);
+    });
+  }
+
+  /** What several servers have to tell each other; undefined where there is only one. */
+  async fleet(): Promise<FleetState | undefined> {
+    return await this.#state.fleet();
+  }
+
+  lostLease(id: string): void {
+    this.options.events.lostLease(id);
+  }
+
+  /** Removes a session with all that is kept of it. @throws SessionError unavailable when another server has it */
+  async remove(id: string, only?: RemovalCondition): Promise<void> {
     this.#snapshotAt.delete(id);
-    await this.#stated(() => this.#state.remove(id));
+    await this.#stated(() => this.#state.remove(id, only));
+  }
+
+  /** Removes a session that has been idle for too long, unless that has changed. */
+  async removeExpired(id: string): Promise<void> {
+    await this.remove(id, { inactiveSinceMs: this.#expiredMs });
   }
 
   /** Ids of sessions that have been idle for too long, in memory or not. */
   async expired(): Promise<string[]> {
     const { ttlS } = this.options;
-    return ttlS === 0 ? [] : await this.#state.inactiveSince(this.options.nowMs() - ttlS * 1000);
+    return ttlS === 0 ? [] : await this.#state.inactiveSince(this.#expiredMs);
   }
 
   /** Resolves when the last snapshot is on the disk. */
   async settled(): Promise<void> {
     await this.#writing;
+  }
+
+  get #expiredMs(): number {
+    return this.options.nowMs() - this.options.ttlS * 1000;
   }
 
   get #state(): StateStore {
@@ -274,20 +350,8 @@ export class Parking {
       return await work();
     } catch (error) {
       if (!(error instanceof StateError)) throw error;
-      switch (error.kind) {
-        case "full":
-          throw new SessionError("resource-exhausted", error.message);
-        case "damaged":
-          throw new SessionError("data-loss", error.message);
-        case "dropped":
-          throw new SessionError("failed-precondition", error.message);
-        case "not-found":
-          throw new SessionError("not-found", error.message);
-        case "exists":
-          throw new SessionError("already-exists", error.message);
-        default:
-          throw error;
-      }
+      const kind = kindOfState(error.kind);
+      throw kind === undefined ? error : new SessionError(kind, error.message);
     }
   }
 }

@@ -1,5 +1,6 @@
 import { type Engine, EngineCrashed } from "../engine/engine.ts";
-import type { StateSizes, StoredSession } from "../state/store.ts";
+import { StateError } from "../state/errors.ts";
+import type { FleetState, StateSizes, StoredSession } from "../state/store.ts";
 import { InvariantViolated, NotRecorded, SessionError, SessionLeft, sessionNotFound } from "./errors.ts";
 import type { Violation } from "./invariants.ts";
 import { Parking, type ParkingEvents, type ParkingOptions } from "./parking.ts";
@@ -46,7 +47,7 @@ export interface StoreOptions {
   newId: () => string;
   events: SessionEvents;
   /** Where sessions go when they leave memory; absent: they are gone. */
-  parking?: Pick<ParkingOptions, "state" | "rebuild" | "nowMs">;
+  parking?: Pick<ParkingOptions, "state" | "rebuild" | "nowMs" | "handOverWaitS">;
 }
 
 /**
@@ -91,6 +92,12 @@ export class SessionStore {
   /** Whether a session can be forked before its end. */
   get forksAnywhere(): boolean {
     return this.#parking !== undefined;
+  }
+
+  /** What several servers over one state have to tell each other; absent where sessions are kept nowhere. */
+  get fleet(): (() => Promise<FleetState | undefined>) | undefined {
+    const state = this.options.parking?.state;
+    return state && (() => state.fleet());
   }
 
   /** What is kept of all sessions, in memory or not; absent where nothing is. */
@@ -196,10 +203,30 @@ export class SessionStore {
     for (const id of (await this.#parking?.expired()) ?? []) {
       // One in memory counts its own idle time.
       if (this.#sessions.has(id) || this.#arriving.has(id)) continue;
-      await this.#leave(id, () => this.#parking?.remove(id));
+      await this.#leave(id, () => this.#parking?.removeExpired(id));
     }
     // Nothing reports a reader that does not read.
     this.#places.look();
+  }
+
+  /**
+   * Where several servers share the state: gives sessions back that others have calls for, as soon as they are idle,
+   * and forgets those whose lease has run out. A session that has a call in flight finds out when it writes.
+   */
+  async handOver(): Promise<void> {
+    const fleet = await this.#parking?.fleet();
+    if (fleet === undefined || this.#parking === undefined) return;
+    for (const session of this.#sessions.values()) {
+      if (!session.idle || session.lease?.server === fleet.server) continue;
+      this.#parking.lostLease(session.id);
+      await this.#lose(session, "failed");
+    }
+    for (const lease of fleet.wanted) {
+      const session = this.#sessions.get(lease.id);
+      if (session?.idle && session.lease?.epoch === lease.epoch) await this.#park(session, this.#parking);
+      const isHere = session !== undefined || this.#arriving.has(lease.id) || this.#leaving.has(lease.id);
+      if (!isHere) await this.#parking.release(lease);
+    }
   }
 
   /** Ends all sessions, and frees their places; with a place to park them, they are parked. */
@@ -228,7 +255,7 @@ export class SessionStore {
   async #away(id: string): Promise<StoredSession | undefined> {
     await this.#leaving.get(id);
     if (this.#arriving.has(id)) return undefined;
-    const stored = await this.#parking?.find(id);
+    const stored = await this.#parking?.findFree(id);
     if (this.#sessions.has(id) || this.#arriving.has(id)) return undefined;
     if (stored === undefined) throw sessionNotFound(id);
     return stored;
@@ -247,7 +274,7 @@ export class SessionStore {
 
   async #restored(id: string): Promise<Session> {
     await this.#leaving.get(id);
-    if ((await this.#parking?.find(id)) === undefined) throw sessionNotFound(id);
+    if ((await this.#parking?.findFree(id)) === undefined) throw sessionNotFound(id);
     return await this.#places.inNew(async () => {
       const start = await this.#parking?.restore(id, (work) => this.#places.inOrder(work));
       if (start === undefined) throw sessionNotFound(id);
@@ -265,7 +292,10 @@ export class SessionStore {
     const fork = { id: this.options.newId(), label, eosTokenIds };
     const record = await this.#parking?.fork(source.id, at, fork);
     // If it would have to wait for a place, its first call can wait instead.
-    if (record !== undefined && (at < history.tokens || !this.#places.canMakeRoom)) return fork.id;
+    if (record !== undefined && (at < history.tokens || !this.#places.canMakeRoom)) {
+      await this.#parking?.release(record.lease);
+      return fork.id;
+    }
     const { id } = await this.#places.inNew(async () => {
       const sequence = await this.#places.inOrder(() => this.engine.fork(source.sequence));
       return this.#opened({ ...fork, history, sequence, ...(record && { record }) });
@@ -277,7 +307,8 @@ export class SessionStore {
     if (at > source.tokens) throw beyondEnd(at, source.tokens);
     const { label, eosTokenIds } = source;
     const id = this.options.newId();
-    await this.#parking?.fork(source.id, at, { id, label, eosTokenIds });
+    const record = await this.#parking?.fork(source.id, at, { id, label, eosTokenIds });
+    await this.#parking?.release(record?.lease);
     return id;
   }
 
@@ -286,7 +317,7 @@ export class SessionStore {
       const sequence = await this.#places.inOrder(() => this.engine.create());
       return this.#opened({ ...start, sequence, ...(record && { record }) });
     } catch (error) {
-      await this.#parking?.remove(start.id).catch(() => {});
+      await this.#parking?.remove(start.id, record).catch(() => {});
       throw error;
     }
   }
@@ -362,9 +393,15 @@ export class SessionStore {
     return evicted !== undefined;
   }
 
-  #evict(session: Session, reason: EvictionReason): Promise<void> {
+  async #evict(session: Session, reason: EvictionReason): Promise<void> {
     this.options.events.evicted(session, reason);
-    return this.#end(session, "evicted");
+    try {
+      await this.#end(session, "evicted");
+    } catch (error) {
+      // Nobody waits for it. If it is still there, whoever has it then finds that it has been idle for too long.
+      if (!(error instanceof SessionError || error instanceof StateError)) throw error;
+      this.options.events.warned(`an idle session was not removed: ${error.message}`);
+    }
   }
 
   /** Takes an idle session out of memory; its next call waits until it has left. */
@@ -379,6 +416,7 @@ export class SessionStore {
       const { written } = await parked;
       this.#places.mayBeFree();
       await written;
+      await parking.release(session.lease);
     });
   }
 
@@ -419,6 +457,7 @@ export class SessionStore {
       this.options.events.violated(session, error.violation);
       await this.#lose(session, "violated");
     } else if (error instanceof NotRecorded) {
+      if (error.cause instanceof StateError && error.cause.kind === "lost-lease") this.#parking?.lostLease(session.id);
       await this.#lose(session, "failed");
     } else if (!(error instanceof SessionError || error === signal?.reason)) {
       await this.#lose(session, "failed");
@@ -427,12 +466,16 @@ export class SessionStore {
 
   /** The session's sequence is useless now; if its ids are kept, they bring it back. */
   async #lose(session: Session, outcome: SessionOutcome): Promise<void> {
-    if (this.#parking === undefined) return await this.#end(session, outcome);
+    const parking = this.#parking;
+    if (parking === undefined) return await this.#end(session, outcome);
     if (!this.#sessions.delete(session.id)) return;
-    this.#parking.dropped(session.id);
+    parking.dropped(session.id);
     const left = session.leave();
     const freed = this.#freed(session, left);
-    await this.#leave(session.id, () => freed);
+    await this.#leave(session.id, async () => {
+      await freed;
+      await parking.release(session.lease);
+    });
   }
 
   async #end(session: Session, outcome: SessionOutcome): Promise<void> {
@@ -443,7 +486,7 @@ export class SessionStore {
     const freed = this.#freed(session);
     await this.#leave(session.id, async () => {
       await freed;
-      await this.#parking?.remove(session.id);
+      await this.#parking?.remove(session.id, session.lease && { lease: session.lease });
     });
   }
 

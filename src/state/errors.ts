@@ -18,8 +18,12 @@ export type StateErrorKind =
   | "dropped"
   /** The ids don't continue the journal: they leave a gap or overlap. */
   | "out-of-order"
-  /** Another server has taken the session over since. */
-  | "lost-lease";
+  /** The session is not this server's any more: another may have taken it over since. */
+  | "lost-lease"
+  /** Another live server has the session. */
+  | "held"
+  /** The database can't be reached. What was being written may have been written, or not. */
+  | "unreachable";
 
 export class StateError extends Error {
   override name = "StateError";

@@ -1,4 +1,5 @@
 import type { StateErrorKind } from "./errors.ts";
+import type { PostgresOptions } from "./postgres/postgres-store.ts";
 import type { SqliteOptions } from "./sqlite-store.ts";
 import type { StateStore } from "./store.ts";
 
@@ -6,7 +7,7 @@ export type Method = keyof StateStore;
 
 export type Call = { [M in Method]: { method: M; args: Parameters<StateStore[M]> } }[Method];
 
-export type OpenOptions = Omit<SqliteOptions, "nowMs">;
+export type OpenOptions = Omit<SqliteOptions, "nowMs"> | PostgresOptions;
 
 export type ToWorker = { kind: "open"; options: OpenOptions } | { kind: "call"; id: number; call: Call };
 

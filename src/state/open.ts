@@ -8,8 +8,9 @@ interface Pending {
 }
 
 /**
- * Opens a state folder in a thread of its own, so that waiting for the disk holds up neither calls nor the engine.
- * @throws StateError unusable, in-use, newer, damaged, full
+ * Opens a state folder, or a database, in a thread of its own, so that waiting for the disk holds up neither calls nor
+ * the engine, and so that a busy main thread loses no lease.
+ * @throws StateError unusable, in-use, newer, damaged, full, unreachable
  */
 export async function openState(options: OpenOptions): Promise<StateStore> {
   const store = new WorkerStore(new Worker(new URL("./state-worker.ts", import.meta.url).href));
@@ -24,18 +25,21 @@ class WorkerStore implements StateStore {
 
   constructor(private readonly worker: Worker) {
     worker.onmessage = ({ data }: MessageEvent<FromWorker>) => this.#receive(data);
-    worker.onerror = (event) => this.#end(new Error(`the thread of the state folder crashed: ${event.message}`));
-    worker.addEventListener("close", () => this.#end(new Error("the thread of the state folder ended unexpectedly")));
+    worker.onerror = (event) => this.#end(new Error(`the state's thread crashed: ${event.message}`));
+    worker.addEventListener("close", () => this.#end(new Error("the state's thread ended unexpectedly")));
   }
 
   create: StateStore["create"] = (session) => this.#call({ method: "create", args: [session] });
   acquire: StateStore["acquire"] = (id) => this.#call({ method: "acquire", args: [id] });
+  release: StateStore["release"] = (lease) => this.#call({ method: "release", args: [lease] });
+  want: StateStore["want"] = (id) => this.#call({ method: "want", args: [id] });
+  fleet: StateStore["fleet"] = () => this.#call({ method: "fleet", args: [] });
   find: StateStore["find"] = (id) => this.#call({ method: "find", args: [id] });
   list: StateStore["list"] = () => this.#call({ method: "list", args: [] });
   inactiveSince: StateStore["inactiveSince"] = (ms) => this.#call({ method: "inactiveSince", args: [ms] });
   restored: StateStore["restored"] = (lease, replayedTokens, facts) =>
     this.#call({ method: "restored", args: [lease, replayedTokens, facts] });
-  remove: StateStore["remove"] = (id) => this.#call({ method: "remove", args: [id] });
+  remove: StateStore["remove"] = (id, only) => this.#call({ method: "remove", args: [id, only] });
   commit: StateStore["commit"] = (entries) => this.#call({ method: "commit", args: [entries] });
   ids: StateStore["ids"] = (id, from, to) => this.#call({ method: "ids", args: [id, from, to] });
   loadSnapshot: StateStore["loadSnapshot"] = (id, facts, atMost) =>
@@ -59,7 +63,7 @@ class WorkerStore implements StateStore {
   async close(): Promise<void> {
     if (this.#ended) return;
     await this.#call({ method: "close", args: [] });
-    this.#end(new Error("the state folder is closed"));
+    this.#end(new Error("the state is closed"));
     this.worker.terminate();
   }
 

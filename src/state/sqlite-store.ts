@@ -17,11 +17,13 @@ import type {
   Lease,
   LoadedSnapshot,
   NewSession,
+  RemovalCondition,
   Snapshot,
   StateReader,
   StateSizes,
   StateStore,
   StoredSession,
+  Taken,
 } from "./store.ts";
 
 export interface SqliteOptions {
@@ -113,7 +115,7 @@ export class SqliteStore implements StateStore {
     );
   }
 
-  acquire(id: string): Promise<{ lease: Lease; session: StoredSession } | undefined> {
+  acquire(id: string): Promise<Taken | undefined> {
     return this.#do(async () => {
       const found = this.#transaction(() => {
         const row = this.#rows.find(id);
@@ -127,6 +129,13 @@ export class SqliteStore implements StateStore {
       return { lease: leaseOf(found), session: storedOf(found) };
     });
   }
+
+  /** The folder is one server's. */
+  async release(_lease: Lease): Promise<void> {}
+
+  async want(_id: string): Promise<void> {}
+
+  async fleet(): Promise<undefined> {}
 
   find(id: string): Promise<StoredSession | undefined> {
     return this.#do(() => {
@@ -152,10 +161,12 @@ export class SqliteStore implements StateStore {
     );
   }
 
-  remove(id: string): Promise<boolean> {
+  remove(id: string, { lease, inactiveSinceMs }: RemovalCondition = {}): Promise<boolean> {
     return this.#onSnapshots(async () => {
       const row = this.#rows.find(id);
       if (row === undefined) return false;
+      if (lease !== undefined) this.#held(lease);
+      if (inactiveSinceMs !== undefined && row.activeMs >= inactiveSinceMs) return false;
       await this.#remove(row);
       return true;
     });

@@ -1,11 +1,12 @@
 import { StateError } from "./errors.ts";
 import { buffersUnder, type Call, type FromWorker, type OpenOptions, type Refusal, type ToWorker } from "./messages.ts";
+import { PostgresStore } from "./postgres/postgres-store.ts";
 import { SqliteStore } from "./sqlite-store.ts";
-import type { LoadedSnapshot } from "./store.ts";
+import type { LoadedSnapshot, StateStore } from "./store.ts";
 
 declare const self: Worker;
 
-let store: SqliteStore | undefined;
+let store: StateStore | undefined;
 
 /** Calls run as they come: a snapshot that waits for the disk does not delay commits. */
 self.onmessage = ({ data }: MessageEvent<ToWorker>) => {
@@ -14,7 +15,7 @@ self.onmessage = ({ data }: MessageEvent<ToWorker>) => {
 };
 
 async function open(options: OpenOptions): Promise<void> {
-  store = await SqliteStore.open(options);
+  store = await ("url" in options ? PostgresStore.open(options) : SqliteStore.open(options));
 }
 
 async function answer(id: number, work: () => Promise<unknown>): Promise<void> {
@@ -31,12 +32,18 @@ function send(message: FromWorker, transfer: ArrayBuffer[]): void {
 }
 
 async function perform(call: Call): Promise<unknown> {
-  if (store === undefined) throw new Error("the state folder is not open");
+  if (store === undefined) throw new Error("the state is not open");
   switch (call.method) {
     case "create":
       return await store.create(...call.args);
     case "acquire":
       return await store.acquire(...call.args);
+    case "release":
+      return await store.release(...call.args);
+    case "want":
+      return await store.want(...call.args);
+    case "fleet":
+      return await store.fleet(...call.args);
     case "find":
       return await store.find(...call.args);
     case "list":

@@ -15,6 +15,8 @@ import type { Facts } from "./facts.ts";
 export interface Lease {
   readonly id: string;
   readonly epoch: number;
+  /** The server that has it, by its number; absent where only one server can. */
+  readonly server?: number;
 }
 
 export interface NewSession {
@@ -41,6 +43,33 @@ export interface StoredSession extends NewSession {
   keptFrom: number;
   /** Bytes of its snapshots on the disk. */
   snapshotBytes: number;
+  /** Another live server that has the session, in words; absent: none. */
+  holder?: string;
+}
+
+/** A session that was taken. */
+export interface Taken {
+  lease: Lease;
+  session: StoredSession;
+  /** The server whose lease had run out, in words; absent: it was this one's, or nobody's. */
+  takenFrom?: string;
+}
+
+/** Which session may be removed; otherwise none is. */
+export interface RemovalCondition {
+  /** Only while it is held by this lease. */
+  lease?: Lease;
+  /** Only if no id has come since. */
+  inactiveSinceMs?: number;
+}
+
+/** What several servers over one state have to tell each other. */
+export interface FleetState {
+  /** This server's number; a lease of another number is void. */
+  server: number;
+  /** Sessions of this server that others have calls for. */
+  wanted: readonly Lease[];
+  connected: boolean;
 }
 
 /** Ids that continue a session's history. */
@@ -82,20 +111,32 @@ export type StateReader = Pick<StateStore, "find" | "list" | "ids" | "loadSnapsh
 export interface StateStore {
   /** @throws StateError exists */
   create(session: NewSession): Promise<Lease>;
-  /** Takes a session: whoever held it before can't write it any more. Resolves to undefined when there is none. */
-  acquire(id: string): Promise<{ lease: Lease; session: StoredSession } | undefined>;
+  /**
+   * Takes a session: whoever held it before can't write it any more. Resolves to undefined when there is none.
+   * @throws StateError held, by another live server
+   */
+  acquire(id: string): Promise<Taken | undefined>;
+  /** Gives a session back, so that any server can take it; nothing happens when the lease is void. */
+  release(lease: Lease): Promise<void>;
+  /** Asks the server that holds the session to give it back when it can. */
+  want(id: string): Promise<void>;
+  /** Answers from memory. Undefined where only one server can use the state. */
+  fleet(): Promise<FleetState | undefined>;
   find(id: string): Promise<StoredSession | undefined>;
   /** All sessions, the most recently active first. */
   list(): Promise<StoredSession[]>;
-  /** Ids of the sessions to which no id has come since. */
+  /** Ids of the sessions to which no id has come since, and that no other live server has. */
   inactiveSince(ms: number): Promise<string[]>;
   /**
    * Notes that `replayed` more ids were replayed and, if `facts` are given, that the session's ids are computed with
    * these from now on.
    */
   restored(lease: Lease, replayedTokens: number, facts?: Facts): Promise<void>;
-  /** Removes the session with all its ids and snapshots; false when there is none. */
-  remove(id: string): Promise<boolean>;
+  /**
+   * Removes the session with all its ids and snapshots; false when there is none, or it was active meanwhile.
+   * @throws StateError held, lost-lease
+   */
+  remove(id: string, only?: RemovalCondition): Promise<boolean>;
 
   /**
    * All entries or none, in one transaction: the ids of one step of many sessions.

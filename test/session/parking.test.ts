@@ -36,6 +36,8 @@ const events: SessionEvents = {
   guessed: () => {},
   ended: (session, outcome) => told.push(`${session.label} ended: ${outcome}`),
   parked: (session) => told.push(`${session.label} parked`),
+  tookOver: (_, from) => told.push(`taken over from ${from}`),
+  lostLease: () => told.push("lost its lease"),
   restored: (session, { replayedTokens }) => told.push(`${session.label} restored, ${replayedTokens} replayed`),
   warned: (words) => told.push(words),
 };

@@ -54,7 +54,13 @@ function storeWith(broken: Partial<Engine>): SessionStore {
 const unexpected = () => {
   throw new Error("without a state folder nothing is parked");
 };
-const neverParked = { parked: unexpected, restored: unexpected, warned: unexpected };
+const neverParked = {
+  parked: unexpected,
+  restored: unexpected,
+  tookOver: unexpected,
+  lostLease: unexpected,
+  warned: unexpected,
+};
 
 const ids = (length: number) => new Uint32Array(length).fill(7);
 
