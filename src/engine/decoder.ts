@@ -7,7 +7,7 @@ import type { Rows } from "../kv/rows.ts";
 import type { ChunkRows } from "../kv/slab.ts";
 import type { SlabMemory } from "../kv/slab-memory.ts";
 import { InferenceSession, type Tensor } from "../ort/index.ts";
-import { OutputCopies } from "../ort/output-copies.ts";
+import { freeCopies } from "../ort/output-copies.ts";
 import { sessionOptions } from "../ort/session-options.ts";
 import type { Wanted } from "./backend.ts";
 import type { Embedding } from "./embedding.ts";
@@ -36,7 +36,6 @@ export interface StepResult {
 export class Decoder {
   readonly #operands = new Map<string, StepOperands>();
   readonly #slabs = new Map<string, Record<string, Tensor>>();
-  readonly #copies = new OutputCopies();
   readonly #newRows: NewRowMemory;
   /** Where steps' logits go, [rows, vocab]; as large as the largest step needed. */
   #logits = new Float32Array(0);
@@ -120,10 +119,7 @@ export class Decoder {
     const head = headValues(this.config, { k: rows });
     const headFetches = [[head.logits, logits] as const, [head.best, best] as const];
     const fetches = { ...operands.fetches, ...(rows > 0 ? namedTensors(headFetches) : {}) };
-    await this.session.run({ ...feeds, ...namedTensors([[head.last, last]]) }, fetches);
-    let bytes = 0;
-    for (const { data } of Object.values(fetches)) if (ArrayBuffer.isView(data)) bytes += data.byteLength;
-    this.#copies.count(bytes);
+    freeCopies(await this.session.run({ ...feeds, ...namedTensors([[head.last, last]]) }, fetches), fetches);
     return { best, logits };
   }
 
