@@ -42,8 +42,12 @@ const options: TrialOptions = {
 const results = [];
 for (const name of chosen("parts", values.parts, partNames)) {
   for (const proxy of chosen("proxies", values.proxies, proxyKinds)) {
-    process.stderr.write(`${name} behind ${proxy}\n`);
-    results.push({ part: name, proxy, ...(await parts[name](proxy, options)) });
+    const result = await parts[name](proxy, options).catch((error: unknown) => ({
+      passed: false,
+      error: String(error),
+    }));
+    process.stderr.write(`${name} behind ${proxy}: ${result.passed ? "passed" : "FAILED"}\n`);
+    results.push({ part: name, proxy, ...result });
   }
 }
 await engine.close();

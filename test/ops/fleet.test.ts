@@ -59,7 +59,9 @@ describe("Kubernetes", () => {
     const all = manifests();
     const replicas = all.find(({ kind }) => kind === "StatefulSet")?.spec?.replicas;
     const config = all.find(({ kind }) => kind === "ConfigMap")?.data?.["haproxy.cfg"] ?? "";
-    expect(config.match(/^ +server kakeya-\d kakeya-\d\.kakeya-servers\.default\.svc\.cluster\.local:50051 /gm)).toHaveLength(Number(replicas));
+    expect(
+      config.match(/^ +server kakeya-\d kakeya-\d\.kakeya-servers\.default\.svc\.cluster\.local:50051 /gm),
+    ).toHaveLength(Number(replicas));
   });
 });
 

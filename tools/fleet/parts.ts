@@ -165,7 +165,7 @@ async function disk(proxy: ProxyKind, options: TrialOptions): Promise<PartResult
   let endedAfterwards = 0;
   const load = await work.run(async () => {
     await sleep(options.durationS / 3);
-    fleet.postgres.fillDisk(0);
+    fleet.postgres.fillDisk();
     await sleep(options.durationS / 3);
     refusedWhileFull = work.turns.filter(({ error }) => error?.startsWith("ResourceExhausted")).length;
     fleet.postgres.freeDisk();

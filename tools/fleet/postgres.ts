@@ -1,17 +1,7 @@
 /** A PostgreSQL of Debian's, with a cluster of its own in a folder of its own. */
 
 import { spawnSync } from "node:child_process";
-import {
-  chmodSync,
-  chownSync,
-  closeSync,
-  mkdirSync,
-  openSync,
-  readdirSync,
-  rmSync,
-  statfsSync,
-  writeFileSync,
-} from "node:fs";
+import { chmodSync, chownSync, closeSync, mkdirSync, openSync, readdirSync, rmSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { SQL } from "bun";
 import { freePorts } from "./processes.ts";
@@ -98,10 +88,16 @@ export class Postgres {
     return await sql.unsafe(query);
   }
 
-  /** Leaves so few bytes on the disk of its tables. */
-  fillDisk(leftBytes: number): void {
-    const { bavail, bsize } = statfsSync(this.#disk);
-    writeFileSync(join(this.#disk, ballastName), new Uint8Array(Math.max(0, bavail * bsize - leftBytes)));
+  /** Takes all that is left of the disk of its tables, while the database writes to it, too. */
+  fillDisk(): void {
+    const ballast = openSync(join(this.#disk, ballastName), "a");
+    try {
+      for (;;) writeSync(ballast, new Uint8Array(4096));
+    } catch (error) {
+      if (!(error instanceof Error && "code" in error && error.code === "ENOSPC")) throw error;
+    } finally {
+      closeSync(ballast);
+    }
   }
 
   freeDisk(): void {
