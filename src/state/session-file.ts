@@ -21,8 +21,9 @@ export async function exportSession(
   id: string,
   path: string,
 ): Promise<StoredSession> {
-  const session = await store.find(id);
-  if (session === undefined) throw new StateError("not-found", `there is no session "${id}"; see sessions list`);
+  const found = await store.find(id);
+  if (found === undefined) throw new StateError("not-found", `there is no session "${id}"; see sessions list`);
+  const { holder: _, ...session } = found;
   const ids = await store.ids(id, session.keptFrom, session.tokens);
   const { snapshot } = await store.loadSnapshot(id, session.facts, session.tokens);
   const { body = [], ...snapshotFacts } = snapshot ?? {};
