@@ -51,10 +51,14 @@ export class Membership {
     return this.#wanted;
   }
 
-  /** Where the lease may have run out, renews it or begins another one, before anything is taken under it. */
-  async requireAlive(): Promise<void> {
-    if (performance.now() - this.#renewedAtMs < this.options.leaseS * 500) return;
+  /** Renews the lease; where it has run out, begins another one. */
+  async renew(): Promise<void> {
     await this.link.run((query) => this.#renew(query));
+  }
+
+  /** The same, unless it was renewed not long ago. */
+  async requireAlive(): Promise<void> {
+    if (performance.now() - this.#renewedAtMs > this.options.leaseS * 500) await this.renew();
   }
 
   /** Gives everything back. */
@@ -77,14 +81,16 @@ export class Membership {
   async #look(): Promise<void> {
     await this.link.run(async (query) => {
       const isDue = performance.now() - this.#renewedAtMs > (this.options.leaseS * 1000) / renewalsPerLease;
-      if (isDue) await this.#renew(query);
-      const wanted = await query(
-        `SELECT s.id, s.epoch FROM kakeya.wanted w JOIN kakeya.sessions s ON s.key = w.session
-         WHERE w.owner = $1 AND s.owner = $1`,
+      const rows = await query(
+        `SELECT ${alive("$1")} AS lives, s.id, s.epoch FROM (SELECT) one LEFT JOIN
+           (kakeya.wanted w JOIN kakeya.sessions s ON s.key = w.session) ON w.owner = $1 AND s.owner = $1`,
         [this.#server],
       );
       const server = this.#server;
-      this.#wanted = wanted.map(({ id, epoch }) => ({ id: String(id), epoch: Number(epoch), server }));
+      this.#wanted = rows.flatMap(({ id, epoch }) =>
+        id === null ? [] : [{ id: String(id), epoch: Number(epoch), server }],
+      );
+      if (isDue || rows[0]?.lives !== true) await this.#renew(query);
     });
   }
 

@@ -20,7 +20,7 @@ import type {
 import type { PostgresAddress } from "./address.ts";
 import { commitSteps } from "./commit.ts";
 import { dropBefore, insertIds, packRows, readIds, requireEnd } from "./journal.ts";
-import { Link, type LinkOptions, type Query } from "./link.ts";
+import { Link, type LinkOptions, type Query, type Row } from "./link.ts";
 import { alive, Membership } from "./membership.ts";
 import {
   factsColumns,
@@ -139,31 +139,25 @@ export class PostgresStore implements StateStore {
   }
 
   async acquire(id: string): Promise<Taken | undefined> {
-    const server = await this.#alive();
-    return await this.work.run(async (query) => {
-      const [row] = await query(
-        `WITH before AS (
-           SELECT s.key, s.owner, v.name, ${alive("s.owner")} AS lives
-           FROM kakeya.sessions s LEFT JOIN kakeya.servers v ON v.server = s.owner
-           WHERE s.id = $1 FOR UPDATE OF s),
-         taken AS (
-           UPDATE kakeya.sessions s SET epoch = s.epoch + 1, owner = $2, active_ms = ${nowMs}
-           FROM before b WHERE s.key = b.key AND (s.owner IS NULL OR s.owner = $2 OR NOT ${alive("s.owner")})
-           RETURNING s.*),
-         asked AS (DELETE FROM kakeya.wanted w USING taken t WHERE w.session = t.key)
-         SELECT t.*, b.owner AS owner_before, b.name AS name_before FROM taken t JOIN before b ON b.key = t.key`,
-        [id, server],
-      );
-      if (row === undefined) return await this.#notTaken(query, id, server);
-      const session = sessionFrom(row, server);
-      await requireEnd(query, session, session.tokens, session.keptFrom);
-      const before = row.owner_before === null ? server : Number(row.owner_before);
-      return {
-        lease: { id, epoch: session.epoch, server },
-        session: storedOf(session),
-        ...(before === server ? {} : { takenFrom: String(row.name_before ?? `server ${before}`) }),
-      };
-    });
+    for (let tried = 1; ; tried++) {
+      const server = await this.#alive();
+      const row = await this.work.run((query) => takeRow(query, id, server));
+      if (row !== undefined) {
+        const session = sessionFrom(row, server);
+        await requireEnd(this.work.each, session, session.tokens, session.keptFrom);
+        const isFromDead = row.owner_before !== row.owner && typeof row.name_before === "string";
+        return {
+          lease: { id, epoch: session.epoch, server },
+          session: storedOf(session),
+          ...(isFromDead ? { takenFrom: String(row.name_before) } : {}),
+        };
+      }
+      const found = await findSession(this.work.each, id, server);
+      if (found === undefined) return undefined;
+      if (found.holder !== undefined || tried === 3) throw heldBy(found);
+      // Its server ended just now, or this one's lease has.
+      await this.membership?.renew();
+    }
   }
 
   async release({ id, epoch, server = nobody }: Lease): Promise<void> {
@@ -371,12 +365,6 @@ export class PostgresStore implements StateStore {
     return row?.owner === server && row.epoch === 1;
   }
 
-  async #notTaken(query: Query, id: string, server: number): Promise<undefined> {
-    const row = await findSession(query, id, server);
-    if (row === undefined) return undefined;
-    throw heldBy(row);
-  }
-
   async #found(query: Query, id: string): Promise<SessionRow> {
     const row = await findSession(query, id, this.#server);
     if (row !== undefined) return row;
@@ -412,6 +400,28 @@ function linksOf(options: PostgresOptions): [work: Link, steps: Link, heart: Lin
   const { answerS = Math.max(10, options.waitS), leaseS, waitS } = options;
   const link: LinkOptions = { ...options, answerS, waitS, idleInTransactionS: Math.max(leaseS, 5) };
   return [new Link(link, connections), new Link(link, 1), new Link({ ...link, waitS: 0 }, 1)];
+}
+
+/**
+ * Takes a session for a live server, unless another one has it. The lock on its row makes this and a commit come one
+ * after the other, so that what is read here holds whatever was committed before.
+ * @returns the session's columns, and whose it was
+ */
+async function takeRow(query: Query, id: string, server: number): Promise<Row | undefined> {
+  const [row] = await query(
+    `WITH before AS (
+       SELECT s.key, s.owner, v.name FROM kakeya.sessions s LEFT JOIN kakeya.servers v ON v.server = s.owner
+       WHERE s.id = $1 FOR UPDATE OF s),
+     taken AS (
+       UPDATE kakeya.sessions s SET epoch = s.epoch + 1, owner = $2, active_ms = ${nowMs}
+       FROM before b
+       WHERE s.key = b.key AND (s.owner IS NULL OR s.owner = $2 OR NOT ${alive("s.owner")}) AND ${alive("$2")}
+       RETURNING s.*),
+     asked AS (DELETE FROM kakeya.wanted w USING taken t WHERE w.session = t.key)
+     SELECT t.*, b.owner AS owner_before, b.name AS name_before FROM taken t JOIN before b ON b.key = t.key`,
+    [id, server],
+  );
+  return row;
 }
 
 /** @throws StateError unusable when a commit may be lost in a crash */

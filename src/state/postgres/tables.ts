@@ -106,8 +106,11 @@ export async function requireTables(link: Link): Promise<void> {
 /** Undefined: there are no tables. */
 function checkedVersion(shown: string): (query: Query) => Promise<number | undefined> {
   return async (query) => {
-    const [tables] = await query("SELECT to_regclass('kakeya.version') IS NOT NULL AS made");
-    if (tables?.made !== true) return undefined;
+    // Not by to_regclass, which within a transaction may not know yet what another one has made.
+    const [table] = await query(
+      "SELECT tablename FROM pg_tables WHERE schemaname = 'kakeya' AND tablename = 'version'",
+    );
+    if (table === undefined) return undefined;
     const version = Number((await query("SELECT version FROM kakeya.version"))[0]?.version);
     if (version <= migrations.length) return version;
     const words = `${shown} was written by a later kakeya (version ${version}, this one reads ${migrations.length})`;
