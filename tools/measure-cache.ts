@@ -7,7 +7,7 @@
 
 import { cpus, loadavg } from "node:os";
 import { parseArgs } from "node:util";
-import type { CpuBackend } from "../src/engine/cpu-backend.ts";
+import type { Backend } from "../src/engine/backend.ts";
 import type { KvFormat } from "../src/engine/engine.ts";
 import { loadBackend } from "../src/engine/load.ts";
 import { block } from "../src/kv/geometry.ts";
@@ -55,7 +55,7 @@ console.log(JSON.stringify({ kind: "measure_cache", cpu: cpus()[0]?.model, quant
 async function fullSequence(
   kv: KvFormat,
   window: number,
-): Promise<{ backend: CpuBackend; slabMb: number; stepMs(count: number): Promise<number> }> {
+): Promise<{ backend: Backend; slabMb: number; stepMs(count: number): Promise<number> }> {
   const { model } = values;
   const load = { quantization: weights, kv, sink, window, capacity: 1, ...(model === undefined ? {} : { model }) };
   const { backend, info } = await loadBackend(load, () => {});

@@ -27,7 +27,7 @@ export interface Ran {
   logits(i: number, t: number): Float32Array;
   best(i: number, t: number): number;
   /** Makes the first `count` tokens of run i part of its sequence, with the logits of the last one where there are any. */
-  commit(i: number, count: number): void;
+  commit(i: number, count: number): void | Promise<void>;
 }
 
 /** A device that runs a model on sequences. Calls must not overlap. */
@@ -48,11 +48,11 @@ export interface Backend<S extends Sequence = Sequence> {
   /** One step for several different sequences at once. */
   run(batch: readonly Run<S>[], wanted: Wanted): Promise<Ran>;
   /** Counts the sequence's rows again, from memory. */
-  recount(sequence: S): SequenceState;
-  save(sequence: S): SavedSequence;
+  recount(sequence: S): SequenceState | Promise<SequenceState>;
+  save(sequence: S): SavedSequence | Promise<SavedSequence>;
   /** @throws ForeignSequence, or RangeError for a damaged one */
-  load(saved: SavedSequence): S;
+  load(saved: SavedSequence): S | Promise<S>;
   /** Test hook of INV-1: makes one live row look empty. */
-  corrupt(sequence: S): void;
+  corrupt(sequence: S): void | Promise<void>;
   close(): Promise<void>;
 }

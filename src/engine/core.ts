@@ -69,11 +69,14 @@ export class EngineCore<S extends Sequence> implements Engine {
   }
 
   load(saved: SavedSequence): Promise<SequenceId> {
-    return this.#scheduler.between(() => this.#named(this.backend.load(saved)));
+    return this.#scheduler.between(async () => this.#named(await this.backend.load(saved)));
   }
 
   fork(id: SequenceId): Promise<SequenceId> {
-    return this.#scheduler.between(() => this.#named(this.backend.load(this.backend.save(this.#sequence(id)))));
+    return this.#scheduler.between(async () => {
+      const saved = await this.backend.save(this.#sequence(id));
+      return this.#named(await this.backend.load(saved));
+    });
   }
 
   corrupt(id: SequenceId): Promise<void> {

@@ -8,10 +8,13 @@ import { type EngineFacts, ForeignSequence, type SavedSequence, type SequenceSta
 import { instructionSets } from "./instruction-sets.ts";
 import { stepSize } from "./row-rule.ts";
 
+/** What the bits depend on besides the model and the cache. */
+type ComputedOn = Pick<EngineFacts, "device" | "instructions">;
+
 /** The version of a saved sequence's body. */
 const savedFormat = 1;
 
-const processorInstructions = instructionSets();
+const processor: ComputedOn = { device: "cpu", instructions: instructionSets() };
 
 /** Sequences in this process's memory, run by ONNX Runtime on the CPU. */
 export class CpuBackend implements Backend<CpuSequence> {
@@ -24,6 +27,7 @@ export class CpuBackend implements Backend<CpuSequence> {
     private readonly decoder: Decoder,
     readonly vocabSize: number,
     private readonly fingerprint: string,
+    private readonly computedOn: ComputedOn = processor,
   ) {
     this.#places = new Places(memory.capacity);
     this.#freeLogits = Array.from({ length: memory.capacity }, () => new Float32Array(vocabSize));
@@ -124,7 +128,7 @@ export class CpuBackend implements Backend<CpuSequence> {
     const { rowMultiple } = this.decoder;
     const { fingerprint } = this;
     const kv = this.memory.shape.numbers === "int8" ? "q8" : "f32";
-    const runOn = { device: "cpu", instructions: processorInstructions, rowMultiple } as const;
-    return { format: savedFormat, fingerprint, kv, ...runOn, sink, window, block };
+    // What differs most tellingly comes first: the first difference is named when a sequence is refused.
+    return { format: savedFormat, ...this.computedOn, fingerprint, kv, rowMultiple, sink, window, block };
   }
 }

@@ -6,9 +6,8 @@ import { block } from "../kv/geometry.ts";
 import type { Rows } from "../kv/rows.ts";
 import type { ChunkRows } from "../kv/slab.ts";
 import type { SlabMemory } from "../kv/slab-memory.ts";
-import { InferenceSession, type Tensor } from "../ort/index.ts";
+import type { Tensor } from "../ort/index.ts";
 import { freeCopies } from "../ort/output-copies.ts";
-import { sessionOptions } from "../ort/session-options.ts";
 import type { Wanted } from "./backend.ts";
 import type { Embedding } from "./embedding.ts";
 import { type RowMultiple, stepSize } from "./row-rule.ts";
@@ -32,6 +31,18 @@ export interface StepResult {
   best(i: number, t: number): number;
 }
 
+/** The decoder's graph, loaded on a device. */
+export interface GraphSession {
+  run(feeds: Record<string, Tensor>, fetches: Record<string, Tensor>): Promise<Readonly<Record<string, Tensor>>>;
+  release(): Promise<void>;
+}
+
+/** Rings that lie where a graph can't see them as part of the slabs' memory. */
+export interface RemoteRings {
+  /** What a step of n places reads. */
+  feeds(first: number, n: number): Promise<Record<string, Tensor>>;
+}
+
 /** Runs the graph over slabs. It knows tensors, but not sequences. */
 export class Decoder {
   readonly #operands = new Map<string, StepOperands>();
@@ -42,26 +53,15 @@ export class Decoder {
   /** Steps run a multiple of this many rows. */
   rowMultiple: RowMultiple = 1;
 
-  private constructor(
-    private readonly session: InferenceSession,
+  constructor(
+    private readonly session: GraphSession,
     private readonly config: ModelConfig,
     private readonly memory: SlabMemory,
     private readonly embedding: Embedding,
     private readonly kv: KvFormat,
+    private readonly rings?: RemoteRings,
   ) {
     this.#newRows = new NewRowMemory(config, kv, Math.ceil(Math.max(block, memory.capacity) / block) * block);
-  }
-
-  static async load(
-    modelPath: string,
-    threads: number,
-    config: ModelConfig,
-    memory: SlabMemory,
-    embedding: Embedding,
-    kv: KvFormat,
-  ): Promise<Decoder> {
-    const session = await InferenceSession.create(modelPath, sessionOptions(threads));
-    return new Decoder(session, config, memory, embedding, kv);
   }
 
   /** The most rows that one step may have: tokens of all its chunks, each counted as long as the longest. */
@@ -91,7 +91,12 @@ export class Decoder {
       const row = (i + skipped) * tokens;
       for (let t = wanted === "all" ? 0 : tokenIds.length - 1; t < tokenIds.length; t++) rows.push(row + t);
     }
-    const { best, logits } = await this.#run({ ...slabs, ...operands.feeds }, operands, wanted === "none" ? [] : rows);
+    const rings = await this.rings?.feeds(from, n);
+    const { best, logits } = await this.#run(
+      { ...slabs, ...rings, ...operands.feeds },
+      operands,
+      wanted === "none" ? [] : rows,
+    );
     const rowOf = (i: number, t: number) => (starts[i] ?? 0) + (wanted === "all" ? t : 0);
     const vocab = this.config.vocabSize;
     return {
@@ -133,13 +138,13 @@ export class Decoder {
     return this.#logits.subarray(0, size);
   }
 
-  /** The rings and current blocks of n places, as views of the slabs' memory. */
+  /** What is in the slabs' memory of n places: current blocks, and rings that don't lie elsewhere. */
   #slabTensors(first: number, n: number): Record<string, Tensor> {
     const { ringRows } = this.memory.geometry;
     const views = (values: CacheValues<GraphValue<number>>, rows: Rows) =>
       (["ring", "ringScales", "current", "currentScales"] as const).flatMap((name) => {
         const [value, all] = [values[name], rows[name]];
-        if (!value || !all) return [];
+        if (!value || !all || (this.rings && name === "ring")) return [];
         const size = elementsOf(value) / n;
         return [[value, all.subarray(first * size, (first + n) * size)] as const];
       });

@@ -6,12 +6,9 @@
  * INV-2).
  */
 
-import type { KvFormat, Quantization } from "../graph/plan.ts";
+import type { Device, KvFormat, Quantization } from "../graph/plan.ts";
 
-export type { KvFormat, Quantization };
-
-/** What runs the model's steps: the processor, or a GPU by ONNX Runtime's WebGPU provider. */
-export type Device = "cpu" | "gpu";
+export type { Device, KvFormat, Quantization };
 
 /** Handle of a sequence inside one engine; never reused within an engine's life. */
 export type SequenceId = number;
@@ -163,6 +160,11 @@ export class DeviceUnavailable extends Error {
  */
 export class EngineCrashed extends Error {
   override name = "EngineCrashed";
+}
+
+/** The device failed while it computed; what it held is lost, and only another process can use it again. */
+export class DeviceFailed extends EngineCrashed {
+  override name = "DeviceFailed";
 }
 
 export interface Engine {

@@ -1,6 +1,6 @@
 import type { ModelConfig } from "../checkpoint/config.ts";
 import { GraphWriter } from "../graph/onnx.ts";
-import type { KvFormat } from "../graph/plan.ts";
+import type { Device, KvFormat } from "../graph/plan.ts";
 import { InferenceSession, Tensor } from "../ort/index.ts";
 
 /** From this window on a step reads so much of the cache that 8 bits are faster (results/measurements). */
@@ -9,21 +9,24 @@ const longWindow = 512;
 /**
  * How the cache's rows are stored, for what was asked, a model and a window.
  *
- * @throws Error when rows of 8 bits are asked for, and the model or the processor can't have them
+ * @throws Error when rows of 8 bits are asked for, and the model or the device can't have them
  */
 export async function kvFormatFor(
   asked: KvFormat | "auto",
+  device: Device,
   { headDim }: ModelConfig,
   window: number,
 ): Promise<KvFormat> {
   if (asked === "f32" || (asked === "auto" && window < longWindow)) return "f32";
   // A row's codes and its scale are saved as 32-bit words.
   const problem =
-    headDim % 4 !== 0
-      ? `takes heads of a multiple of 4 numbers, and the model's have ${headDim}`
-      : (await integerProductsAreExact())
-        ? undefined
-        : "needs integer products that don't saturate, and this processor's do";
+    device === "gpu"
+      ? "is computed by integer products, which the GPU's library doesn't have"
+      : headDim % 4 !== 0
+        ? `takes heads of a multiple of 4 numbers, and the model's have ${headDim}`
+        : (await integerProductsAreExact())
+          ? undefined
+          : "needs integer products that don't saturate, and this processor's do";
   if (problem === undefined) return "q8";
   if (asked === "auto") return "f32";
   throw new Error(`a cache of 8 bits ${problem}: use --kv f32`);

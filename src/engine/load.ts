@@ -1,5 +1,3 @@
-import { statSync } from "node:fs";
-import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { cacheRoot } from "../cache/folder.ts";
 import { readConfig } from "../checkpoint/config.ts";
@@ -15,26 +13,23 @@ import { discardManifest } from "../graph/engine-manifest.ts";
 import { weightFileName } from "../graph/plan.ts";
 import { block, geometry } from "../kv/geometry.ts";
 import { slabBytes } from "../kv/slab-bytes.ts";
-import { SlabMemory } from "../kv/slab-memory.ts";
+import type { Backend } from "./backend.ts";
+import { cpuBackend, gpuBackend } from "./backends.ts";
 import { EngineCore } from "./core.ts";
-import { CpuBackend } from "./cpu-backend.ts";
 import type { CpuSequence } from "./cpu-sequence.ts";
-import { Decoder, NotFinite } from "./decoder.ts";
+import { NotFinite } from "./decoder.ts";
 import { mostGuesses } from "./drafts/drafter.ts";
 import { Embedding } from "./embedding.ts";
-import { DeviceUnavailable, type EngineInfo, type EngineOptions } from "./engine.ts";
+import type { EngineInfo, EngineOptions } from "./engine.ts";
 import { kvFormatFor } from "./kv-format.ts";
 import { type MachineMemory, requireMemory } from "./memory-need.ts";
 import type { LoadOptions } from "./messages.ts";
 import { settleRowRule } from "./row-rule.ts";
 
-/** Weight files below this run faster on one thread than on several: a step is over before the others wake up. */
-const singleThreadBytes = 32 * 2 ** 20;
-
 type OnProgress = NonNullable<EngineOptions["onProgress"]>;
 
 export interface LoadedBackend {
-  backend: CpuBackend;
+  backend: Backend<CpuSequence>;
   info: EngineInfo;
   /** Folder of the engine file. */
   dir: string;
@@ -50,12 +45,12 @@ export async function loadEngine(options: LoadOptions, onProgress: OnProgress): 
 
 /** Resolves the model, builds its engine file if there is none yet, and loads it with all slabs allocated. */
 export async function loadBackend(options: LoadOptions, onProgress: OnProgress): Promise<LoadedBackend> {
-  if (options.device === "gpu") throw new DeviceUnavailable("this build can't run a model on a GPU: use --device cpu");
   const { dir, modelId } = resolveModel(options.model, process.env);
   const window = options.window ?? readWindowAdvice(dir).default;
   const slabGeometry = geometry(options.sink, window);
   const config = readConfig(dir);
-  const kv = await kvFormatFor(options.kv ?? "f32", config, window);
+  const device = options.device ?? "cpu";
+  const kv = await kvFormatFor(options.kv ?? "f32", device, config, window);
   const { layers, kvHeads, headDim } = config;
   const shape = { layers, kvHeads, headDim, numbers: kv === "q8" ? "int8" : "float32" } as const;
   const checkpoint = openCheckpoint(dir);
@@ -69,15 +64,14 @@ export async function loadBackend(options: LoadOptions, onProgress: OnProgress):
     config,
     quantization: options.quantization,
     kv,
+    device,
     cacheDir: cacheRoot(),
     onProgress,
   });
-  const memory = allocate(() => new SlabMemory(slabGeometry, shape, options.capacity, config.inverseFrequencies));
-  const small = statSync(join(file.dir, weightFileName)).size < singleThreadBytes;
-  const threads = options.threads ?? (small ? 1 : availableParallelism());
   const embedding = new Embedding(checkpoint, config.hiddenSize, file.ranges.embedding);
-  const decoder = await Decoder.load(file.modelPath, threads, config, memory, embedding, kv);
-  const backend = new CpuBackend(memory, decoder, config.vocabSize, file.fingerprint);
+  const { capacity, threads, adapter = "" } = options;
+  const parts = { file, config, embedding, geometry: slabGeometry, kv, capacity, threads, adapter };
+  const { backend, decoder, memory, ...run } = await (device === "gpu" ? gpuBackend : cpuBackend)(parts);
   const { exact, finite } = await settleRowRule(backend, decoder);
   if (!finite) {
     await backend.close();
@@ -108,7 +102,7 @@ export async function loadBackend(options: LoadOptions, onProgress: OnProgress):
     eosTokenIds: eos.ids,
     warnings: [...eos.warnings, windowWarning(dir, window), scarce].filter((warning) => warning !== undefined),
     capacity: options.capacity,
-    threads,
+    threads: run.threads,
     facts: backend.facts,
     adapter: options.adapter ?? "",
     draftLimit: options.draft === false ? 0 : mostGuesses,
@@ -118,14 +112,4 @@ export async function loadBackend(options: LoadOptions, onProgress: OnProgress):
 
 function machineMemory(): MachineMemory {
   return { totalBytes: process.constrainedMemory(), availableBytes: process.availableMemory() };
-}
-
-/** An array holds at most 4 GiB, however much memory there is. */
-function allocate<T>(make: () => T): T {
-  try {
-    return make();
-  } catch (error) {
-    if (!(error instanceof RangeError)) throw error;
-    throw new Error(`the sessions are too large for one array (${error.message}): lower --capacity or --window`);
-  }
 }

@@ -24,7 +24,7 @@ export type FromWorker =
   | { kind: "answer"; id: number; value: unknown }
   | { kind: "refused"; id: number; error: Refusal }
   /** No call can succeed any more. */
-  | { kind: "broken"; error: string };
+  | { kind: "broken"; error: Refusal };
 
 /** An error as it crosses the worker's border. */
 export interface Refusal {

@@ -1,6 +1,7 @@
 import { type DigestedRange, staysWhole } from "../graph/digest.ts";
 import { discardManifest } from "../graph/engine-manifest.ts";
 import {
+  DeviceFailed,
   DeviceUnavailable,
   type EndReason,
   type Engine,
@@ -126,7 +127,7 @@ class WorkerEngine implements Engine {
         this.#taken(message.id)?.reject(errorOf(message.error));
         break;
       case "broken":
-        this.#end(new EngineCrashed(message.error));
+        this.#end(crashOf(message.error));
         break;
     }
   }
@@ -163,6 +164,10 @@ class WorkerEngine implements Engine {
 function errorOf({ name, message }: Refusal): Error {
   const named = [ForeignSequence, DeviceUnavailable].find((kind) => kind.name === name);
   return named ? new named(message) : new Error(message);
+}
+
+function crashOf({ name, message }: Refusal): EngineCrashed {
+  return name === "DeviceFailed" ? new DeviceFailed(message) : new EngineCrashed(message);
 }
 
 function post(worker: Worker, message: ToWorker, transfer: ArrayBufferLike[] = []): void {

@@ -91,7 +91,7 @@ async function cutsGiveSameBits<S extends Sequence>(backend: Backend<S>): Promis
 
   const cut = await atBlockStart(backend);
   for (const piece of [tokenIds.slice(0, 1), tokenIds.slice(1, 8)]) {
-    (await backend.run([{ sequence: cut, tokenIds: piece }], "none")).commit(0, piece.length);
+    await (await backend.run([{ sequence: cut, tokenIds: piece }], "none")).commit(0, piece.length);
   }
   const others = await roomForOthers(backend);
   const batch = [cut, ...others].map((sequence, i) => ({ sequence, tokenIds: [tokenIds[8 - i] ?? 0] }));
@@ -113,7 +113,7 @@ async function atBlockStart<S extends Sequence>(backend: Backend<S>): Promise<S>
   const sequence = backend.create();
   const { sink } = backend.geometry;
   if (sink === 0 || sink >= block) return sequence;
-  (await backend.run([{ sequence, tokenIds: someIds(backend, sink) }], "none")).commit(0, sink);
+  await (await backend.run([{ sequence, tokenIds: someIds(backend, sink) }], "none")).commit(0, sink);
   return sequence;
 }
 

@@ -32,7 +32,7 @@ interface Generating<S> {
 export class Scheduler<S extends Sequence> {
   readonly #appends: Append<S>[] = [];
   readonly #generating = new Set<Generating<S>>();
-  readonly #between: (() => void)[] = [];
+  readonly #between: (() => Promise<void>)[] = [];
   #running = false;
 
   /** @param speculation guesses the next tokens; without it, a step runs one token of each generation */
@@ -42,11 +42,11 @@ export class Scheduler<S extends Sequence> {
   ) {}
 
   /** Does `work` while no step runs. */
-  between<T>(work: () => T): Promise<T> {
+  between<T>(work: () => T | Promise<T>): Promise<T> {
     return new Promise<T>((resolve, reject) => {
-      this.#between.push(() => {
+      this.#between.push(async () => {
         try {
-          resolve(work());
+          resolve(await work());
         } catch (error) {
           reject(error);
         }
@@ -112,10 +112,10 @@ export class Scheduler<S extends Sequence> {
     for (;;) {
       // Lets those who ask at the same time share a step.
       await messages();
-      for (const work of this.#between.splice(0)) work();
+      for (const work of this.#between.splice(0)) await work();
       const ready = [...this.#generating].filter(({ allowed }) => allowed > 0);
       const append = this.#appends.shift();
-      if (ready.length === 0 && append === undefined) break;
+      if (ready.length === 0 && append === undefined && this.#between.length === 0) break;
       if (ready.length > 0) await this.#step(ready);
       if (append !== undefined) await this.#chunk(append);
     }
@@ -152,7 +152,7 @@ export class Scheduler<S extends Sequence> {
     for (const [i, { generating, sequence, tokenIds }] of chosen.entries()) {
       try {
         const kept = keptOf(ran, i, sequence.position, tokenIds, generating.request);
-        ran.commit(i, kept);
+        await ran.commit(i, kept);
         this.speculation?.settle(sequence, tokenIds, kept);
         told(generating, tokenIds, kept);
       } catch (error) {
@@ -174,7 +174,7 @@ export class Scheduler<S extends Sequence> {
       const isLast = take === rest.length;
       const run = { sequence, tokenIds: rest.subarray(0, take) };
       const ran = await this.backend.run([run], isLast ? append.logits : "none");
-      ran.commit(0, take);
+      await ran.commit(0, take);
       this.speculation?.read(sequence, run.tokenIds);
       if (isLast) append.resolve();
       else this.#appends.push({ ...append, rest: rest.subarray(take) });

@@ -1,6 +1,6 @@
 import { ModelChanged } from "../checkpoint/model-error.ts";
 import { EngineCore } from "./core.ts";
-import type { Engine, Generation } from "./engine.ts";
+import { DeviceFailed, type Engine, type Generation } from "./engine.ts";
 import type { Call, FromWorker, LoadOptions, Refusal, ToWorker } from "./messages.ts";
 
 declare const self: Worker;
@@ -71,7 +71,7 @@ async function generate({ id, sequence, request }: Extract<ToWorker, { kind: "ge
 }
 
 function refuse(id: number, error: unknown): void {
-  if (error instanceof ModelChanged) send({ kind: "broken", error: error.message });
+  if (error instanceof ModelChanged || error instanceof DeviceFailed) send({ kind: "broken", error: refusal(error) });
   else send({ kind: "refused", id, error: refusal(error) });
 }
 

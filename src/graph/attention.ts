@@ -57,8 +57,8 @@ function projectHeads(layer: Layer, x: string): Record<"query" | "key" | "value"
 
 /** Declares the layer's part of the cache and its new rows, and puts these into a copy of the current block. */
 function declareCache(layer: Layer, part: "k" | "v"): Seen {
-  const { config, kv, writer, inputs } = layer.decoder;
-  const { ring, current } = cacheInputs(config, part, layer.index, openSizes, kv);
+  const { config, kv, device, writer, inputs } = layer.decoder;
+  const { ring, current } = cacheInputs(config, part, layer.index, openSizes, kv, device);
   const fresh = newRowsOf(layer, part);
   writer.input(ring);
   writer.input(current);
@@ -84,16 +84,33 @@ function foldGroups(layer: Layer, query: string): string {
 
 /** How much each row counts for each query: softmax(query keys^T / sqrt(headDim) + mask), split into ring and block. */
 function weigh(layer: Layer, query: string, keys: Seen): Seen {
-  const { config, writer, inputs } = layer.decoder;
-  const scores = (seen: string, out: string) =>
-    writer.node("FusedMatMul", [query, seen], layer.at(out), { transB: { int: 1 }, alpha: config.headDim ** -0.5 });
-  const both = [scores(keys.ring, "scores.ring"), scores(keys.block, "scores.block")];
+  const { device, writer, inputs } = layer.decoder;
+  const both = device === "cpu" ? scoresOfRows(layer, query, keys) : scoresOfColumns(layer, query, keys);
   const all = writer.node("Concat", both, layer.at("scores"), { axis: { int: -1 } });
   const masked = writer.node("Add", [all, inputs.mask.name], layer.at("masked"));
   const attention = writer.node("Softmax", [masked], layer.at("attention"), { axis: { int: -1 } });
   const parted = { ring: layer.at("attention.ring"), block: layer.at("attention.block") };
   writer.nodes("Split", [attention, inputs.parts.name], [parted.ring, parted.block], { axis: { int: -1 } });
   return parted;
+}
+
+/** query keys^T / sqrt(headDim), of the ring and of the block, whose keys lie in rows. */
+function scoresOfRows(layer: Layer, query: string, keys: Seen): string[] {
+  const { config, writer } = layer.decoder;
+  const scores = (seen: string, out: string) =>
+    writer.node("FusedMatMul", [query, seen], layer.at(out), { transB: { int: 1 }, alpha: config.headDim ** -0.5 });
+  return [scores(keys.ring, "scores.ring"), scores(keys.block, "scores.block")];
+}
+
+/** The same where the ring's keys lie in columns: FusedMatMul has no WebGPU kernel, and would run on the processor. */
+function scoresOfColumns(layer: Layer, query: string, keys: Seen): string[] {
+  const { config, writer } = layer.decoder;
+  const scale = writer.scalar("float32", config.headDim ** -0.5);
+  const scaled = writer.node("Mul", [query, scale], layer.at("q.scaled"));
+  const columns = { perm: { ints: [0, 1, 3, 2] } };
+  const block = writer.node("Transpose", [keys.block], layer.at("k.block.columns"), columns);
+  const scores = (seen: string, out: string) => writer.node("MatMul", [scaled, seen], layer.at(out));
+  return [scores(keys.ring, "scores.ring"), scores(block, "scores.block")];
 }
 
 /** The weighted sum of all values: [n, kvHeads, gT, headDim]. */

@@ -17,7 +17,14 @@ import { engineKey } from "./engine-key.ts";
 import { type EngineDigests, readManifest, writeManifest } from "./engine-manifest.ts";
 import { fingerprintOf } from "./fingerprint.ts";
 import { buildGraph, graphVersion } from "./graph.ts";
-import { type KvFormat, type Planned, type Quantization, type WeightPlan, weightFileName } from "./plan.ts";
+import {
+  type Device,
+  type KvFormat,
+  type Planned,
+  type Quantization,
+  type WeightPlan,
+  weightFileName,
+} from "./plan.ts";
 import { readVectors, requireFinite, writeEntry } from "./weight-file.ts";
 import { writeInThreads } from "./weight-threads.ts";
 
@@ -27,6 +34,8 @@ export interface EngineFileOptions {
   quantization: Quantization;
   /** How the cache's rows are stored; absent: as floats. */
   kv?: KvFormat;
+  /** What shall run it; absent: the processor. */
+  device?: Device;
   /** Root of kakeya's cache; engine files go to `<cacheDir>/engines/<key>/`. */
   cacheDir: string;
   /** Threads that convert the weights; absent: as many as are worth starting for a model of this size. */
@@ -62,12 +71,12 @@ const mostThreads = 4;
  * whole folder. Engine files of earlier versions are removed. Throws FileError, and leaves nothing half-written.
  */
 export async function ensureEngineFile(options: EngineFileOptions): Promise<EngineFile> {
-  const { config, quantization, kv = "f32" } = options;
+  const { config, quantization, kv = "f32", device = "cpu" } = options;
   const checkpoint = openCheckpoint(options.modelDir);
   try {
     requireTensors(checkpoint, config);
     const enginesDir = join(options.cacheDir, "engines");
-    const builder = kv === "f32" ? graphVersion : `${graphVersion}, cache ${kv}`;
+    const builder = graphVersion + (kv === "f32" ? "" : `, cache ${kv}`) + (device === "cpu" ? "" : `, ${device}`);
     const dir = join(enginesDir, engineKey(config, quantization, builder, checkpoint.files));
     removeDeadParts(enginesDir);
     removeAbandoned(enginesDir, earlierPartName);
@@ -112,7 +121,8 @@ async function build(dir: string, checkpoint: Checkpoint, options: EngineFileOpt
   const tokenizerFile = join(options.modelDir, "tokenizer.json");
   const tokenizer = readJsonFile(tokenizerFile);
   if (tokenizer !== undefined) requireVocabularyFits(tokenizerFile, tokenizer, config.vocabSize);
-  const { plan, model } = buildGraph(config, quantization, (names) => readVectors(checkpoint, names), options.kv);
+  const vectors = (names: readonly string[]) => readVectors(checkpoint, names);
+  const { plan, model } = buildGraph(config, quantization, vectors, options.kv, undefined, options.device);
   mkdirSync(dirname(dir), { recursive: true, mode: 0o700 });
   requireFreeSpace(dirname(dir), plan.bytes + model.length);
   const part = newPartFolder(dir);

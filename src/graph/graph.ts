@@ -3,7 +3,7 @@ import { checkpointShapes, embeddingModule } from "../checkpoint/weight-shapes.t
 import { attend } from "./attention.ts";
 import { addAndNorm, type Decoder, Layer, norm, type Stream } from "./layer.ts";
 import { GraphWriter } from "./onnx.ts";
-import { blockFormats, type KvFormat, type Quantization, type WeightPlan } from "./plan.ts";
+import { blockFormats, type Device, type KvFormat, type Quantization, type WeightPlan } from "./plan.ts";
 import { headValues, openSizes, tokenInputs } from "./signature.ts";
 import { type VectorsOf, WeightLayout } from "./weight-layout.ts";
 
@@ -27,6 +27,7 @@ export function buildGraph(
   vectors: VectorsOf,
   kv: KvFormat = "f32",
   format = quantization === "f32" ? undefined : blockFormats[quantization],
+  device: Device = "cpu",
 ): { plan: WeightPlan; model: Uint8Array } {
   const writer = new GraphWriter();
   const weights = new WeightLayout(writer, checkpointShapes(config), format, vectors);
@@ -34,7 +35,7 @@ export function buildGraph(
   const head = headValues(config, openSizes);
   for (const input of [...Object.values(inputs), head.last]) writer.input(input);
 
-  const decoder: Decoder = { config, kv, writer, weights, inputs };
+  const decoder: Decoder = { config, kv, device, writer, weights, inputs };
   const layers = Array.from({ length: config.layers }, (_, index) => new Layer(decoder, index));
   const inputNorm = (layer: Layer | undefined) => layer?.named("input_layernorm.weight") ?? "model.norm.weight";
 

@@ -1,6 +1,6 @@
 import type { ModelConfig } from "../checkpoint/config.ts";
 import type { GraphWriter } from "./onnx.ts";
-import type { KvFormat } from "./plan.ts";
+import type { Device, KvFormat } from "./plan.ts";
 import type { tokenInputs } from "./signature.ts";
 import type { WeightLayout } from "./weight-layout.ts";
 
@@ -8,6 +8,7 @@ import type { WeightLayout } from "./weight-layout.ts";
 export interface Decoder {
   config: ModelConfig;
   kv: KvFormat;
+  device: Device;
   writer: GraphWriter;
   weights: WeightLayout;
   inputs: ReturnType<typeof tokenInputs<string>>;

@@ -5,6 +5,9 @@ export const weightFileName = "weights.bin";
 /** How the linear layers' weights are stored. */
 export type Quantization = "q8" | "q4" | "f32";
 
+/** What runs the graph: the processor, or a GPU by ONNX Runtime's WebGPU provider. */
+export type Device = "cpu" | "gpu";
+
 /** How the cache's keys and values are stored: as float32, or in 8 bits with one float32 scale a row. */
 export type KvFormat = "f32" | "q8";
 

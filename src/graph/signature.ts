@@ -1,7 +1,7 @@
 /** The inputs and outputs of the graph: the writer declares them, and each step of the engine feeds and fetches them. */
 
 import type { ModelConfig } from "../checkpoint/config.ts";
-import type { KvFormat } from "./plan.ts";
+import type { Device, KvFormat } from "./plan.ts";
 
 /** A size of a step, or its name in the graph, which leaves these sizes open. */
 export interface GraphSizes<Size extends number | string> {
@@ -74,8 +74,8 @@ export interface NewRowValues<Value> {
 }
 
 /**
- * The cached keys or values of one layer, which a step only reads. In 8 bits the ring's keys lie in columns, as their
- * product with the queries wants them.
+ * The cached keys or values of one layer, which a step only reads. In 8 bits, and on a GPU, the ring's keys lie in
+ * columns, as their product with the queries wants them.
  */
 export function cacheInputs<Size extends number | string>(
   { kvHeads, headDim }: ModelConfig,
@@ -83,11 +83,13 @@ export function cacheInputs<Size extends number | string>(
   layer: number,
   { n, ringRows, block }: Sizes<Size, "n" | "ringRows" | "block">,
   kv: KvFormat,
+  device: Device = "cpu",
 ): CacheValues<GraphValue<Size>> {
   const [ring, current] = [`${part}.ring.${layer}`, `${part}.current.${layer}`];
   if (kv === "f32") {
+    const inColumns = part === "k" && device === "gpu";
     return {
-      ring: float32(ring, n, kvHeads, ringRows, headDim),
+      ring: float32(ring, n, kvHeads, ...(inColumns ? [headDim, ringRows] : [ringRows, headDim])),
       current: float32(current, n, kvHeads, block, headDim),
     };
   }

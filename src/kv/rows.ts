@@ -55,7 +55,7 @@ export interface Rows {
  * The first word of a row that holds no token, in the key and in the value: a float of about 4.6e-31. It is harmless
  * where the mask hides it, and no projection ever gives it. It lets the rows of a slab be counted from its memory.
  */
-const emptyWord = 0x0d15ea5e;
+export const emptyWord = 0x0d15ea5e;
 
 /** The rows of one layer's keys or values as float32. */
 export class FloatRows implements Rows {

@@ -11,19 +11,13 @@ export interface Layer {
 
 /** The rows of all slabs, allocated once; the slab at place i is the i-th part of each array. */
 export class SlabMemory {
-  readonly layers: readonly Layer[];
-
   constructor(
     readonly geometry: Geometry,
     readonly shape: RowShape,
     readonly capacity: number,
     readonly inverseFrequencies: Float64Array,
-  ) {
-    this.layers = Array.from({ length: shape.layers }, () => ({
-      key: rowsOf(geometry, shape, capacity, true),
-      value: rowsOf(geometry, shape, capacity, false),
-    }));
-  }
+    readonly layers: readonly Layer[] = layersOf(geometry, shape, capacity),
+  ) {}
 
   /** Live bytes of one cached token over all layers. */
   get bytesPerToken(): number {
@@ -42,6 +36,13 @@ export class SlabMemory {
       value.swap(a, b);
     }
   }
+}
+
+function layersOf(geometry: Geometry, shape: RowShape, capacity: number): Layer[] {
+  return Array.from({ length: shape.layers }, () => ({
+    key: rowsOf(geometry, shape, capacity, true),
+    value: rowsOf(geometry, shape, capacity, false),
+  }));
 }
 
 function rowsOf(geometry: Geometry, shape: RowShape, capacity: number, areKeys: boolean): Rows {

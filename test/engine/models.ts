@@ -1,10 +1,10 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { Backend } from "../../src/engine/backend.ts";
 import { EngineCore } from "../../src/engine/core.ts";
-import type { CpuBackend } from "../../src/engine/cpu-backend.ts";
 import type { CpuSequence } from "../../src/engine/cpu-sequence.ts";
-import type { KvFormat, Quantization } from "../../src/engine/engine.ts";
+import type { Device, KvFormat, Quantization } from "../../src/engine/engine.ts";
 import { loadBackend } from "../../src/engine/load.ts";
 import type { Guesser } from "../../src/engine/speculation.ts";
 import { presets, writeRandomCheckpoint } from "../../tools/random-checkpoint.ts";
@@ -32,6 +32,7 @@ export function modelDir(name: string): string {
 export type TestEngine = EngineCore<CpuSequence>;
 
 interface CoreOptions {
+  device?: Device;
   quantization?: Quantization;
   kv?: KvFormat | "auto";
   sink?: number;
@@ -43,7 +44,7 @@ interface CoreOptions {
 }
 
 /** What runs kakeya-tiny's steps, without a scheduler. */
-export async function tinyBackend(capacity: number): Promise<CpuBackend> {
+export async function tinyBackend(capacity: number): Promise<Backend<CpuSequence>> {
   const options = {
     model: modelDir("kakeya-tiny"),
     quantization: "q8",
@@ -62,9 +63,17 @@ export function loadCore(name: string, options: CoreOptions = {}): Promise<TestE
 
 /** The same of any directory. */
 export async function loadDir(model: string, options: CoreOptions): Promise<TestEngine> {
-  const { quantization = "f32", kv = "f32", sink = 4, window = 64, capacity = 1, threads = 1 } = options;
+  const {
+    device = "cpu",
+    quantization = "f32",
+    kv = "f32",
+    sink = 4,
+    window = 64,
+    capacity = 1,
+    threads = 1,
+  } = options;
   const draft = options.newGuesser !== undefined;
-  const load = { model, quantization, kv, sink, window, capacity, threads, draft };
+  const load = { model, device, quantization, kv, sink, window, capacity, threads, draft };
   const { backend, info } = await loadBackend(load, () => {});
   return new EngineCore(backend, info, options.newGuesser);
 }

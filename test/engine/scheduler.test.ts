@@ -1,13 +1,12 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from "bun:test";
 import type { Backend } from "../../src/engine/backend.ts";
-import type { CpuBackend } from "../../src/engine/cpu-backend.ts";
 import type { CpuSequence } from "../../src/engine/cpu-sequence.ts";
 import { type GenerateRequest, greedy, type SavedSequence, type Step } from "../../src/engine/engine.ts";
 import { Scheduler } from "../../src/engine/scheduler.ts";
 import { rejection } from "../rejection.ts";
 import { tinyBackend } from "./models.ts";
 
-let backend: CpuBackend;
+let backend: Backend<CpuSequence>;
 let scheduler: Scheduler<CpuSequence>;
 /** Each step of the backend: the sequences' names with the tokens of each, and which logits were wanted. */
 let steps: string[];
@@ -29,8 +28,8 @@ beforeEach(() => {
 });
 
 /** The backend itself, with its steps written down. */
-function recording(real: CpuBackend): Backend<CpuSequence> {
-  const run: CpuBackend["run"] = (batch, wanted) => {
+function recording(real: Backend<CpuSequence>): Backend<CpuSequence> {
+  const run: Backend<CpuSequence>["run"] = (batch, wanted) => {
     steps.push(`${batch.map((run) => `${names.get(run.sequence)}${run.tokenIds.length}`).join("+")} ${wanted}`);
     if (batch.some(({ sequence }) => sequence === broken)) return Promise.reject(new Error("out of memory"));
     const at = batch.findIndex(({ sequence }) => sequence === unkept);
@@ -38,7 +37,7 @@ function recording(real: CpuBackend): Backend<CpuSequence> {
       ...ran,
       commit(i, count) {
         if (i === at) throw new Error("it can't be kept");
-        ran.commit(i, count);
+        return ran.commit(i, count);
       },
     }));
   };
@@ -46,7 +45,7 @@ function recording(real: CpuBackend): Backend<CpuSequence> {
   return { ...verbsOf(real), geometry, facts, vocabSize, capacity, mostRows, run };
 }
 
-function verbsOf(real: CpuBackend) {
+function verbsOf(real: Backend<CpuSequence>) {
   return {
     rowsOf: (n: number, tokens: number) => real.rowsOf(n, tokens),
     create: () => real.create(),

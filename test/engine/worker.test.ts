@@ -1,6 +1,6 @@
 import { afterAll, describe, expect, test } from "bun:test";
 import { join } from "node:path";
-import { DeviceUnavailable, type Engine, EngineCrashed } from "../../src/engine/engine.ts";
+import { type Engine, EngineCrashed } from "../../src/engine/engine.ts";
 import { openEngine } from "../../src/engine/open.ts";
 import { generateIds } from "./generating.ts";
 import { modelDir } from "./models.ts";
@@ -144,10 +144,6 @@ describe("an engine whose worker dies", () => {
   test("a model that can't be loaded is the caller's error, not a crash", async () => {
     expect((await failure(openEngine({ ...options, model: "/no/such/model" }))).message).toContain("/no/such/model");
   });
-});
-
-test("a device that can't be had is refused as such, through the worker", async () => {
-  expect(await failure(openEngine({ ...options, device: "gpu" }))).toBeInstanceOf(DeviceUnavailable);
 });
 
 describe("an engine that is closed", () => {
