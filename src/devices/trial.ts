@@ -5,6 +5,7 @@
 
 import { GraphWriter } from "../graph/onnx.ts";
 import { setDriverEnvironment } from "../ort/driver-environment.ts";
+import { failureOf } from "../ort/failure.ts";
 import { type Adapter, byPreference, type TriedAdapter } from "./adapter.ts";
 import { macAdapters } from "./mac.ts";
 import { NoVulkan, vulkanAdapters } from "./vulkan.ts";
@@ -58,11 +59,6 @@ async function sessionProblem(): Promise<string | null> {
     const isRight = y !== undefined && Array.from(y.data, Number).every((sum) => sum === 4 * 2 * 2);
     return isRight ? null : "it computes wrong results";
   } catch (error) {
-    return withoutSource(error instanceof Error ? error.message : String(error));
+    return failureOf(error);
   }
-}
-
-/** ONNX Runtime's "/source/file.cc:136 function(...) condition was false. Why" without all that is before why. */
-function withoutSource(message: string): string {
-  return message.trim().replace(/^\/\S+:\d+ .* was false\. /s, "");
 }

@@ -8,6 +8,7 @@ import { type KvFormat, weightFileName } from "../graph/plan.ts";
 import type { Geometry } from "../kv/geometry.ts";
 import { RemoteRows } from "../kv/remote-rows.ts";
 import { SlabMemory } from "../kv/slab-memory.ts";
+import { setDriverEnvironment } from "../ort/driver-environment.ts";
 import { InferenceSession } from "../ort/index.ts";
 import { sessionOptions } from "../ort/session-options.ts";
 import type { Backend } from "./backend.ts";
@@ -54,6 +55,7 @@ export async function cpuBackend(parts: BackendParts): Promise<Assembled> {
 }
 
 export async function gpuBackend(parts: BackendParts): Promise<Assembled> {
+  setDriverEnvironment();
   const { file, config, embedding, geometry, kv, capacity, adapter } = parts;
   const shape = shapeOf(config, kv);
   const newRows = () => new RemoteRows(geometry, shape, capacity);

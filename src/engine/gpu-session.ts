@@ -1,3 +1,4 @@
+import { failureOf } from "../ort/failure.ts";
 import { InferenceSession, listSupportedBackends, type Tensor } from "../ort/index.ts";
 import { gpuSessionOptions, type OutputPlace } from "../ort/session-options.ts";
 import { DeviceFailed, DeviceUnavailable } from "./engine.ts";
@@ -37,7 +38,7 @@ export class GpuSession {
     try {
       outputs = await this.session.run(feeds, fetches);
     } catch (error) {
-      throw failed(messageOf(error));
+      throw failed(failureOf(error));
     }
     // A driver that lost its device, or has no memory left, may report it and hand out zeros.
     if (isNothing(Object.values(outputs))) throw failed("it gave nothing but zeros");
@@ -58,7 +59,7 @@ function requireProvider(): void {
 
 /** What keeps a graph from a GPU, in words that help. */
 export function whyNot(error: unknown): DeviceUnavailable {
-  const said = messageOf(error);
+  const said = failureOf(error);
   if (said.includes("Failed to get a WebGPU adapter")) {
     const remedy =
       process.platform === "linux" ? `install the GPU's Vulkan driver, and libvulkan1 (${useProcessor})` : useProcessor;
@@ -81,10 +82,6 @@ function failed(said: string): DeviceFailed {
 
 function isOutOfMemory(said: string): boolean {
   return /out.?of.?memory|bad_alloc|failed to allocate|exceeds the max/i.test(said);
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }
 
 function isNothing(outputs: readonly Tensor[]): boolean {

@@ -1,5 +1,5 @@
 import { ServerError, type ServerMiddleware, Status } from "nice-grpc";
-import { EngineCrashed } from "../engine/engine.ts";
+import { DeviceFailed, EngineCrashed } from "../engine/engine.ts";
 import type { Log } from "../host/log.ts";
 import { LogitsNotFinite, SessionError, type SessionErrorKind } from "../session/errors.ts";
 
@@ -25,7 +25,7 @@ export function statusMiddleware(log: Log): ServerMiddleware {
       if (error instanceof SessionError) throw new ServerError(statusOfKind[error.kind], error.message);
       if (error instanceof EngineCrashed) {
         throw new ServerError(
-          Status.INTERNAL,
+          error instanceof DeviceFailed ? Status.UNAVAILABLE : Status.INTERNAL,
           `${error.message}; its sessions are lost, but for those in a state folder`,
         );
       }

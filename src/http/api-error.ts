@@ -1,4 +1,4 @@
-import { EngineCrashed } from "../engine/engine.ts";
+import { DeviceFailed, EngineCrashed } from "../engine/engine.ts";
 import type { Log } from "../host/log.ts";
 import { LogitsNotFinite, SessionError } from "../session/errors.ts";
 import { TemplateError } from "../text/template-error.ts";
@@ -62,7 +62,8 @@ export function apiErrorOf(error: unknown, log: Log): ApiError {
   if (error instanceof SessionError) return ofSession(error);
   if (error instanceof EngineCrashed || error instanceof LogitsNotFinite) {
     log.error("request failed", { error: error.message });
-    return new ApiError(error.message, { status: 500, code: "engine_failed" });
+    const status = error instanceof DeviceFailed ? 503 : 500;
+    return new ApiError(error.message, { status, code: "engine_failed" });
   }
   log.error("request failed", { error: error instanceof Error ? (error.stack ?? error.message) : String(error) });
   return new ApiError("internal error; the server's log says more", { status: 500, code: "internal_error" });

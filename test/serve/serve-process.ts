@@ -14,10 +14,16 @@ export interface Served extends AsyncDisposable {
 }
 
 /** `kakeya serve` in a process of its own, on a free port, when it is ready. */
-export async function serve(...flags: string[]): Promise<Served> {
+export function serve(...flags: string[]): Promise<Served> {
+  return serveIn({}, ...flags);
+}
+
+/** The same, with more in its environment. */
+export async function serveIn(environment: Record<string, string>, ...flags: string[]): Promise<Served> {
   const http = flags.includes("--http") ? [] : ["--http", "off"];
   const command = [process.execPath, main, "serve", "--bind", "127.0.0.1:0", ...http, "--json", ...flags];
   const process_ = Bun.spawn(command, {
+    env: { ...process.env, ...environment },
     stdin: "pipe",
     stdout: "pipe",
     stderr: "pipe",
