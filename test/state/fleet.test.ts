@@ -20,10 +20,11 @@ function join(serverName: string, options: { waitS?: number; leaseS?: number } =
 }
 
 /** As if the server had not renewed its lease for too long. */
-async function expire(store: PostgresStore): Promise<void> {
+async function expire(store: PostgresStore): Promise<number> {
   const { server } = await store.fleet();
   const at = "clock_timestamp() - interval '1 ms'";
   await postgres.query(`UPDATE kakeya.servers SET expires_at = ${at} WHERE server = ${server}`, databaseOf(url));
+  return server;
 }
 
 function databaseOf(url: string): string {
@@ -190,6 +191,12 @@ describeWithPostgres("servers that share a database", () => {
           acknowledged.set(id, []);
         }
         let nextId = 1;
+        /** Leases that were void when the round began, and those that have become so since. */
+        let voidBefore = (_: Lease) => false;
+        const newest = new Map<string, number>();
+        const over = new Set<number | string>();
+        const isVoid = ({ id, epoch, server }: Lease) =>
+          epoch < (newest.get(id) ?? 0) || over.has(server ?? 0) || over.has(`${id} ${epoch}`);
         const perform = async ({
           by,
           session,
@@ -198,24 +205,37 @@ describeWithPostgres("servers that share a database", () => {
         }: typeof action extends fc.Arbitrary<infer A> ? A : never) => {
           const [store, belief] = [stores[by], beliefs[by]?.get(session)];
           if (store === undefined) return;
-          if (kind === "expire") return await expire(store);
+          if (kind === "expire") {
+            over.add(await expire(store));
+            return;
+          }
           if (kind === "take") {
             const taken = await store.acquire(prefix + session);
             if (taken?.takenFrom !== undefined) outcomes.takeovers++;
-            if (taken) beliefs[by]?.set(session, { lease: taken.lease, tokens: taken.session.tokens });
+            if (taken === undefined) throw new Error("the session is gone");
+            beliefs[by]?.set(session, { lease: taken.lease, tokens: taken.session.tokens });
+            newest.set(taken.lease.id, Math.max(newest.get(taken.lease.id) ?? 0, taken.lease.epoch));
             return;
           }
           if (belief === undefined) return;
-          if (kind === "release") return await store.release(belief.lease);
+          const wasVoid = voidBefore(belief.lease);
+          if (kind === "release") {
+            await store.release(belief.lease);
+            over.add(`${belief.lease.id} ${belief.lease.epoch}`);
+            return;
+          }
           if (kind === "snapshot") return await store.saveSnapshot(belief.lease, snapshotAt(belief.tokens));
           const ids = Uint32Array.from({ length: count }, () => nextId++);
           const position = belief.tokens;
           await store.commit([{ lease: belief.lease, position, ids, generated: 0 }]);
+          expect(wasVoid).toBe(false);
           outcomes.commits++;
           acknowledged.get(session)?.push({ position, ids });
           if (beliefs[by]?.get(session) === belief) belief.tokens += count;
         };
         for (const round of rounds) {
+          const voided = new Set(beliefs.flatMap((of) => [...of.values()].map(({ lease }) => lease)).filter(isVoid));
+          voidBefore = (lease) => voided.has(lease);
           await Promise.all(
             round.map((action) =>
               perform(action).catch((error: unknown) => {
