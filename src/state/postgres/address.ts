@@ -48,8 +48,18 @@ export function connectionOptions({ url, passwordFile }: PostgresAddress): Bun.S
     ...(socket?.startsWith("/")
       ? { path: `${socket}/.s.PGSQL.${port}` }
       : { hostname: socket ?? parsed.hostname.replace(/^\[|\]$/g, ""), port, ...tlsOptions(parsed) }),
-    password: passwordFile === undefined ? passwordOf(parsed) : () => readFileSync(passwordFile, "utf8").trim(),
+    // Read for each connection, so that it can be changed while the server runs.
+    password: passwordFile === undefined ? passwordOf(parsed) : () => textOf("password", passwordFile).trim(),
   };
+}
+
+function textOf(what: string, path: string): string {
+  try {
+    return readFileSync(path, "utf8");
+  } catch (error) {
+    const words = error instanceof Error ? error.message : String(error);
+    throw new StateError("unusable", `the ${what} of the database can't be read: ${words}`, { cause: error });
+  }
 }
 
 function passwordOf(url: URL): string {
@@ -65,6 +75,6 @@ function tlsOptions(url: URL): Bun.SQL.Options {
   const authority = url.searchParams.get("sslrootcert");
   return {
     url: `postgres://${url.host}/?sslmode=${mode}`,
-    ...(authority === null ? {} : { tls: { ca: readFileSync(authority, "utf8") } }),
+    ...(authority === null ? {} : { tls: { ca: textOf("sslrootcert", authority) } }),
   };
 }

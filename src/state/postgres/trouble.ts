@@ -48,8 +48,10 @@ export function stateErrorFrom(shown: string, error: unknown): unknown {
   const known = kinds.find(([pattern]) => pattern.test(state));
   if (known !== undefined)
     return new StateError(known[1], `${shown}: ${known[2]} (${error.message})`, { cause: error });
-  if (!/^ERR_POSTGRES_(TLS|AUTHENTICATION|UNSUPPORTED_AUTH)/.test(code)) return error;
-  return new StateError("unusable", `${shown}: ${error.message}; check the URL's sslmode, user and password`);
+  const isRefusal = /^ERR_POSTGRES_(TLS|AUTHENTICATION|UNSUPPORTED_AUTH)|CERT|VERIFY/.test(code);
+  if (!isRefusal) return error;
+  const words = `${error.message}; check the URL's sslmode and sslrootcert, user and password`;
+  return new StateError("unusable", `${shown}: ${words}`, { cause: error });
 }
 
 export function unreachable(shown: string, error: unknown): StateError {
