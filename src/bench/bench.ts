@@ -16,7 +16,7 @@ import { outputsOf } from "./outputs.ts";
 import { Progress } from "./progress.ts";
 import { RunRecord } from "./record.ts";
 import { requireSameRun, resumedClock, resumedFrom } from "./resume.ts";
-import { longestWarmUpS, run, warmUp } from "./runner.ts";
+import { longestWarmUpS, runTogether, warmUp } from "./runner.ts";
 import { openTarget, type Target } from "./target.ts";
 import { Walk, type WalkOptions } from "./walk.ts";
 import { builtInWorkload, readWorkload, type Workload } from "./workload.ts";
@@ -60,16 +60,22 @@ export async function bench(options: BenchOptions): Promise<BenchOutcome> {
     server && options.killTimes > 0
       ? new Kills({ server, times: options.killTimes, durationS: options.durationS, clock })
       : undefined;
-  const walk = walkOf(options.control, clock, {
-    ...(kills && { kills }),
-    ...(resumed && { resumed: { turns: resumed.report.turns.length, point: resumed.point } }),
-  });
+  const isAlone = options.sessions === 1;
+  let sessionsOpened = 0;
+  const together = () => ({ client: target.another(), newSessionIndex: () => sessionsOpened++ });
+  const walks = Array.from({ length: options.sessions }, () =>
+    walkOf(options.control, clock, {
+      ...(isAlone ? {} : together()),
+      ...(kills && { kills }),
+      ...(resumed && { resumed: { turns: resumed.report.turns.length, point: resumed.point } }),
+    }),
+  );
   const record = new RunRecord({
     config,
     world: worldOf(target.info),
     clock,
     loadAverage,
-    resumePoint: () => walk.resumePoint,
+    resumePoint: () => (isAlone ? walks[0]?.resumePoint : undefined),
     ...(resumed && { resumed: resumed.report }),
     ...(kills && { restarts: kills.restarts }),
   });
@@ -87,7 +93,8 @@ export async function bench(options: BenchOptions): Promise<BenchOutcome> {
   {
     using progress = new Progress({ run: options, record, nowS: clock.nowS, terminal: process.stderr });
     try {
-      await run(options, { walk, record, checkpoint, clock, stop: stop.signal, onTurn: () => progress.onTurn() });
+      const parts = { record, checkpoint, clock, stop: stop.signal, onTurn: () => progress.onTurn() };
+      await runTogether(options, walks, parts);
       abortReason = stop.received;
     } catch (error) {
       abortReason = `error: ${error instanceof Error ? error.message : error}`;
@@ -95,8 +102,8 @@ export async function bench(options: BenchOptions): Promise<BenchOutcome> {
   }
   const report = record.report({ partial: abortReason !== null, abortReason });
   await writeOver(checkpoint, outputs.report, report);
-  await walk.close();
-  const lastAnswer = target.tokenizer.decode(walk.lastAnswerIds);
+  await Promise.all(walks.map((walk) => walk.close()));
+  const lastAnswer = target.tokenizer.decode(walks[0]?.lastAnswerIds ?? []);
   return { report, to: outputs.report, lastAnswer, exitCode: exitCodeOf(report, stop, options.strict) };
 }
 
@@ -115,6 +122,7 @@ function configOf(options: BenchOptions, target: Target, workload: Workload, war
     template: options.template,
     control: options.control,
     own_server: target.server !== undefined,
+    ...(options.sessions > 1 && { sessions: options.sessions }),
   };
 }
 

@@ -18,6 +18,8 @@ export interface BenchOptions extends RunOptions, Connection {
   model: string | undefined;
   /** Directory or Hugging Face id of the tokenizer; absent: the model's own. */
   tokenizer: string | undefined;
+  /** That talk at the same time. */
+  sessions: number;
   maxTokens: number;
   turnTimeoutS: number;
   /** Turns before the first recorded one. */
@@ -66,6 +68,12 @@ export const benchFlags = {
     valueHint: "time",
   },
   turns: { type: "string", description: "Stop after this many turns", valueHint: "count" },
+  sessions: {
+    type: "string",
+    default: "1",
+    description: "Sessions that talk at the same time, each over a connection of its own",
+    valueHint: "count",
+  },
   tokenizer: {
     type: "string",
     description: "Directory or Hugging Face id (default: the model's own)",
@@ -154,13 +162,21 @@ export function benchOptions(
 ): BenchOptions {
   const resume = text(args.resume);
   const connection = connectionOf(args);
+  const sessions = integer("sessions", given("sessions", args), 1);
+  if (sessions > 1 && resume !== undefined) {
+    throw new UsageError(`--resume goes on with one session: leave out --sessions ${sessions}`);
+  }
+  const passedOn = passedOnFlags({ ...serverFlags, state: benchFlags.state }, args, connection.address);
   return {
     durationS: positive("duration", given("duration", args)),
     turnSpacingS: duration("turn-spacing", given("turn-spacing", args)),
     turnsTarget: args.turns === undefined ? null : integer("turns", String(args.turns), 1),
     ...connection,
     kakeya,
-    serverFlags: passedOnFlags({ ...serverFlags, state: benchFlags.state }, args, connection.address),
+    // A server of its own has a place for each.
+    serverFlags:
+      sessions > 1 && connection.address === undefined ? [...passedOn, "--capacity", `${sessions}`] : passedOn,
+    sessions,
     model: text(args.model),
     tokenizer: text(args.tokenizer),
     maxTokens: integer("max-tokens", given("max-tokens", args), 1, 2 ** 32 - 1),

@@ -66,7 +66,7 @@ export class RunRecord {
       ...(resume && { resume }),
       ...(restarts && { restarts: [...restarts] }),
       turns: this.turns,
-      agg: aggregateV2(this.turns, durationS),
+      agg: aggregateV2(this.turns, durationS, config.sessions),
       gates: this.gates(),
     };
   }

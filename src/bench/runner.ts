@@ -50,12 +50,28 @@ export async function warmUp(walk: Walk, turns: number, clock: Clock): Promise<n
   return ran;
 }
 
+/** Fills `record` with the turns of all walks at the same time, which begin evenly spread over the spacing. */
+export async function runTogether(
+  options: RunOptions,
+  walks: readonly RunParts["walk"][],
+  parts: Omit<RunParts, "walk">,
+): Promise<void> {
+  const begun = { turns: parts.record.turns.length };
+  const spreadS = options.turnSpacingS / walks.length;
+  await Promise.all(walks.map((walk, index) => run(options, { ...parts, walk }, { firstS: index * spreadS, begun })));
+}
+
 /** Fills `record`. Ends at the duration, at the last turn asked for, or when told to stop; errors of turns are data. */
-export async function run(options: RunOptions, parts: RunParts): Promise<void> {
+export async function run(
+  options: RunOptions,
+  parts: RunParts,
+  { firstS = 0, begun = { turns: parts.record.turns.length } } = {},
+): Promise<void> {
   const { walk, record, checkpoint, clock, stop } = parts;
-  const pace = new Pace(options.turnSpacingS, clock, record.turns.length === 0 ? 0 : clock.nowS());
+  const pace = new Pace(options.turnSpacingS, clock, record.turns.length === 0 ? firstS : clock.nowS());
   const target = options.turnsTarget ?? Number.POSITIVE_INFINITY;
-  while (record.turns.length < target && pace.nextS < options.durationS) {
+  while (begun.turns < target && pace.nextS < options.durationS) {
+    begun.turns++;
     const start = await pace.next(stop);
     // A run that has a backlog at its end is over all the same.
     if (stop.aborted || start.startedS >= options.durationS) break;
@@ -66,5 +82,5 @@ export async function run(options: RunOptions, parts: RunParts): Promise<void> {
     checkpoint.writeIfDue(pace.nextS);
     if (!turn.ok) await waitUntil(clock.nowS() + pauseAfterFailureS, clock, stop);
   }
-  if (record.turns.length < target) await waitUntil(options.durationS, clock, stop);
+  if (begun.turns < target) await waitUntil(options.durationS, clock, stop);
 }

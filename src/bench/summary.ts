@@ -3,7 +3,7 @@
 import { escaped, oneLine } from "../cli/plain-text.ts";
 import { formatBytes, formatDuration } from "../cli/units.ts";
 import { deviceOf, formatRate, formatSeconds } from "../report/figures.ts";
-import { gateNames, type ReportV2 } from "../report/report.ts";
+import { type AggTogether, gateNames, type ReportV2 } from "../report/report.ts";
 import type { BenchOutcome } from "./bench.ts";
 
 type Ended = Pick<BenchOutcome, "report" | "lastAnswer">;
@@ -45,6 +45,7 @@ function figures({ agg, world, restarts }: ReportV2): string[] {
       "killed",
       `the server, at ${formatSeconds(t_relative_s)}; it answered again after ${formatSeconds(down_s)}`,
     ]),
+    ...togetherRows(agg.together),
     ["latency", quantiles(agg.p50_latency_s, agg.p95_latency_s)],
     ["first token", quantiles(agg.p50_ttft_s, agg.p95_ttft_s)],
     ["per token", quantiles(agg.p50_tpot_s, agg.p95_tpot_s)],
@@ -53,6 +54,22 @@ function figures({ agg, world, restarts }: ReportV2): string[] {
     ["server RSS", range(agg.min_server_rss_bytes, agg.max_server_rss_bytes)],
   ];
   return rows.map(([name, value]) => `${name.padEnd(12)} ${value}`);
+}
+
+function togetherRows(together: AggTogether | undefined): [string, string][] {
+  if (together === undefined) return [];
+  const { emitted_per_s, turns_per_s, p99_response_s, p99_ttft_s, n_servers, n_server_changes } = together;
+  const rate = (perS: number | null, what: string) => `${perS === null ? "no" : perS.toPrecision(3)} ${what}/s`;
+  const seconds = (value: number | null) => (value === null ? "none" : formatSeconds(value));
+  const servers: [string, string][] =
+    n_servers === null
+      ? []
+      : [["servers", `${n_servers}; ${n_server_changes} turns went to another than the one before`]];
+  return [
+    ["together", `${rate(emitted_per_s, "tokens")}, ${rate(turns_per_s, "turns")}`],
+    ["p99", `${seconds(p99_response_s)} response, ${seconds(p99_ttft_s)} first token`],
+    ...servers,
+  ];
 }
 
 function gateLines({ gates }: ReportV2): string[] {

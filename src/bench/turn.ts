@@ -108,6 +108,7 @@ export async function measureTurn(request: TurnRequest): Promise<{ turn: Measure
     server_rss_bytes: residentBytes,
     inv1: info.inv1Violations,
     inv2: info.inv2Violations,
+    ...(session.server === undefined ? {} : { server: session.server }),
   };
   return { turn, answerIds };
 }

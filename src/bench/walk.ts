@@ -32,6 +32,8 @@ export interface WalkOptions {
   turnTimeoutS: number;
   /** What the run goes on with, after so many turns. */
   resumed?: { turns: number; point: ResumePoint | undefined };
+  /** The index of a session that is opened; absent: this walk opens all of them. */
+  newSessionIndex?: () => number;
   /** Where the server is killed during the run. */
   kills?: Pick<Kills, "onId" | "recovered">;
 }
@@ -45,6 +47,7 @@ export class Walk {
   readonly #options: WalkOptions;
   #session: Session | undefined;
   #sessionsOpened = 0;
+  #sessionIndex = 0;
   #turns: number;
   /** Until the first turn. */
   #isResumed: boolean;
@@ -62,6 +65,7 @@ export class Walk {
     if (point === undefined) return;
     this.#session = options.client.session(point.session_id);
     this.#sessionsOpened = point.sessions_opened;
+    this.#sessionIndex = Math.max(0, this.#sessionsOpened - 1);
     // Whatever the crash has left in the session is closed first.
     this.#previous = "cut";
   }
@@ -108,10 +112,6 @@ export class Walk {
     await session?.close({ signal: AbortSignal.timeout(1000) }).catch(() => undefined);
   }
 
-  get #sessionIndex(): number {
-    return Math.max(0, this.#sessionsOpened - 1);
-  }
-
   async #measure(message: string, startedS: number, signal: AbortSignal) {
     const { client, clock, control, info, kills, maxTokens, template, tokenizer } = this.#options;
     const messageIds = tokenizer.encode(promptText(template, message, this.#previous));
@@ -141,8 +141,9 @@ export class Walk {
 
   async #openSession(signal: AbortSignal): Promise<Session> {
     if (this.#session === undefined) {
-      const { client, eosTokenIds } = this.#options;
+      const { client, eosTokenIds, newSessionIndex } = this.#options;
       this.#session = await client.createSession({ eosTokenIds, label: "kakeya bench", signal });
+      this.#sessionIndex = newSessionIndex?.() ?? this.#sessionsOpened;
       this.#sessionsOpened++;
       this.#historyTokens = 0;
     }

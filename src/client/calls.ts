@@ -13,6 +13,8 @@ export interface CallsOptions {
 export interface CallTo {
   /** Proxies route by it. */
   sessionId?: string;
+  /** Told which server answers, where servers have names. */
+  onServer?: (name: string) => void;
   /** Whether the call does nothing that an earlier attempt at it has done. Absent: it does not. */
   isRepeatable?: () => boolean;
 }
@@ -49,16 +51,21 @@ export class Calls {
     open: (attempt: Attempt) => AsyncIterable<T>,
   ): AsyncGenerator<T, void> {
     const { signal, end } = this.#begin(callerSignal);
+    const metadata = this.#metadata(to.sessionId);
     const patience = new Patience(this.options.retryS);
     let mayHaveRun = false;
     try {
       for (;;) {
         let pushback: string | undefined;
+        const onHeader = (header: Metadata) => {
+          const name = header.get("kakeya-server");
+          if (name !== undefined) to.onServer?.(name);
+        };
         const onTrailer = (trailer: Metadata) => {
           pushback = trailer.get("grpc-retry-pushback-ms");
         };
         try {
-          for await (const message of open({ signal, mayHaveRun, metadata: this.#metadata(to.sessionId), onTrailer })) {
+          for await (const message of open({ signal, mayHaveRun, metadata, onHeader, onTrailer })) {
             patience.renew();
             yield message;
           }

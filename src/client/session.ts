@@ -6,7 +6,7 @@ import {
   type GenerateRequest,
   type RuntimeServiceClient,
 } from "../gen/kakeya/v1/runtime.ts";
-import type { Attempt, Calls } from "./calls.ts";
+import type { Attempt, Calls, CallTo } from "./calls.ts";
 import { Cancelled, SessionClosed } from "./errors.ts";
 import { type Place, Position } from "./position.ts";
 import { CutOff } from "./retries.ts";
@@ -84,6 +84,7 @@ export class Session {
   readonly #calls: Calls;
   readonly #position: Position;
   #lastResult: GenerateResult | undefined;
+  #server: string | undefined;
   #closed = false;
 
   /** @internal Use Client.createSession or Client.session. `tokens`: length of its history, if that is known. */
@@ -100,6 +101,11 @@ export class Session {
    */
   get lastResult(): GenerateResult | undefined {
     return this.#lastResult;
+  }
+
+  /** Which of several servers answered last; undefined where they have no names (serve --server-name). */
+  get server(): string | undefined {
+    return this.#server;
   }
 
   /** Appends ids to the history; returns its new length when they are computed. */
@@ -167,8 +173,7 @@ export class Session {
 
   async info({ signal }: CallOptions = {}): Promise<SessionInfo> {
     const request = { sessionId: this.#openId() };
-    const to = { sessionId: this.id, isRepeatable: () => true };
-    const info = await this.#calls.run(signal, to, (attempt) => this.#rpc.getSessionInfo(request, attempt));
+    const info = await this.#calls.run(signal, this.#to(), (attempt) => this.#rpc.getSessionInfo(request, attempt));
     this.#position.learn(Number(info.historyLength));
     return {
       historyTokens: Number(info.historyLength),
@@ -195,17 +200,17 @@ export class Session {
     const request = { sessionId: this.#openId(), ...(at === undefined ? {} : { at: uint64("at", at) }) };
     const tokens = at ?? this.#position.tokens;
     // At worst a copy is left that nobody knows; its server ends it as any idle session.
-    const to = { sessionId: this.id, isRepeatable: () => true };
-    const { sessionId } = await this.#calls.run(signal, to, (attempt) => this.#rpc.forkSession(request, attempt));
+    const { sessionId } = await this.#calls.run(signal, this.#to(), (attempt) =>
+      this.#rpc.forkSession(request, attempt),
+    );
     return new Session(this.#rpc, this.#calls, sessionId, tokens);
   }
 
   /** Ends the session on the server; returns the history's final length. */
   async close({ signal }: CallOptions = {}): Promise<number> {
     const request = { sessionId: this.#openId() };
-    const to = { sessionId: this.id, isRepeatable: () => true };
     const { tokens } = this.#position;
-    const { finalHistoryLength } = await this.#calls.run(signal, to, async (attempt) => {
+    const { finalHistoryLength } = await this.#calls.run(signal, this.#to(), async (attempt) => {
       try {
         return await this.#rpc.closeSession(request, attempt);
       } catch (error) {
@@ -218,8 +223,12 @@ export class Session {
     return Number(finalHistoryLength);
   }
 
-  #to(place: Place) {
-    return { sessionId: this.id, isRepeatable: () => place.at !== undefined };
+  /** A call that may be made again; with a place, only where that is known. */
+  #to(place?: Place): CallTo {
+    const onServer = (name: string) => {
+      this.#server = name;
+    };
+    return { sessionId: this.id, onServer, isRepeatable: () => place === undefined || place.at !== undefined };
   }
 
   /** One attempt at an answer, without the ids of it that were seen before. */

@@ -13,6 +13,8 @@ export interface Connected extends AsyncDisposable {
   /** If it was started here. */
   server: OwnServer | undefined;
   client: Client;
+  /** Another connection, as any client's: its calls are made again where that is safe. */
+  another(): Client;
   /** At its first answer. */
   info: RuntimeInfo;
 }
@@ -40,7 +42,8 @@ export async function connect(connection: Connection, own: OwnServerChoice): Pro
     server === undefined ? undefined : windowWarning(resolveModel(own.model, process.env).dir, info.window);
   if (warning !== undefined) say(oneLine(`warning: ${warning}`));
   const parts = opened.move();
-  return { address, server, client, info, [Symbol.asyncDispose]: () => parts.disposeAsync() };
+  const another = () => parts.use(new Client(address, access));
+  return { address, server, client, another, info, [Symbol.asyncDispose]: () => parts.disposeAsync() };
 }
 
 async function firstAnswer(client: Client, address: string, timeoutS: number): Promise<RuntimeInfo> {

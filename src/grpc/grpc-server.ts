@@ -14,6 +14,7 @@ import { decodedMiddleware, withUndecodable, withUndecodableJs } from "./decodin
 import { countedMiddleware, untilStopped } from "./draining.ts";
 import type { Gate } from "./gate.ts";
 import { observingMiddleware } from "./observe.ts";
+import { serverNameMiddleware } from "./server-name.ts";
 import { statusMiddleware } from "./status.ts";
 
 export interface GrpcParts {
@@ -24,6 +25,8 @@ export interface GrpcParts {
   log: Log;
   /** Ends streams that never end by themselves. */
   stop: AbortSignal;
+  /** What answers call this server; absent: nothing. */
+  serverName: string | undefined;
   /** Monotonic clock, in seconds. */
   now: () => number;
 }
@@ -42,6 +45,7 @@ export function createGrpcServer(parts: GrpcParts, options: ServerOptions): Serv
 
   server
     .with(observingMiddleware(log, now))
+    .with(serverNameMiddleware(parts.serverName))
     .with(countedMiddleware(parts.calls))
     .with(statusMiddleware(log))
     .with(decodedMiddleware(log, now))

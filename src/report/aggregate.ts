@@ -1,7 +1,7 @@
 /** Every figure of a report, recomputed from its turns. Pure. */
 
 import { columnOf } from "./column.ts";
-import type { AggV1, AggV2, Bucket, OkTurnV1, OkTurnV2, Report, Turn, TurnV2 } from "./report.ts";
+import type { AggTogether, AggV1, AggV2, Bucket, OkTurnV1, OkTurnV2, Report, Turn, TurnV2 } from "./report.ts";
 import { mean, percentile, percentileOfSorted } from "./stats.ts";
 
 const bucketS = 600;
@@ -14,7 +14,7 @@ const driftTurns = 5;
 export function aggregate(report: Report): AggV1 | AggV2 {
   return report.schema_version === 1
     ? aggregateV1(report.turns, report.duration_s ?? null)
-    : aggregateV2(report.turns, report.duration_s);
+    : aggregateV2(report.turns, report.duration_s, report.config.sessions);
 }
 
 /** Schema 1's figures, of turns of either version. */
@@ -40,7 +40,7 @@ export function aggregateV1(turns: readonly Turn[], durationS: number | null): A
 }
 
 /** Schema 2's figures. */
-export function aggregateV2(turns: readonly TurnV2[], durationS: number): AggV2 {
+export function aggregateV2(turns: readonly TurnV2[], durationS: number, sessions = 1): AggV2 {
   const ok = turns.filter((turn) => turn.ok);
   const ttft = spread(ok, (turn) => turn.ttft_s);
   const tpot = spread(ok, (turn) => turn.tpot_s);
@@ -62,6 +62,28 @@ export function aggregateV2(turns: readonly TurnV2[], durationS: number): AggV2 
     max_response_s: response.max,
     min_server_rss_bytes: rss.min,
     max_server_rss_bytes: rss.max,
+    ...(sessions > 1 && { together: together(ok, durationS) }),
+  };
+}
+
+function together(ok: readonly OkTurnV2[], durationS: number): AggTogether {
+  const p99 = (field: (turn: OkTurnV2) => number | null) => percentile(columnOf(ok, field), 0.99);
+  const perS = (count: number) => (durationS > 0 ? count / durationS : null);
+  const last = new Map<number, string>();
+  let changes = 0;
+  for (const { session_index, server } of ok) {
+    if (server === undefined) continue;
+    if ((last.get(session_index) ?? server) !== server) changes++;
+    last.set(session_index, server);
+  }
+  return {
+    emitted_per_s: perS(ok.reduce((sum, turn) => sum + turn.n_emitted, 0)),
+    turns_per_s: perS(ok.length),
+    p99_latency_s: p99(latencyOf),
+    p99_ttft_s: p99((turn) => turn.ttft_s),
+    p99_response_s: p99(responseS),
+    n_servers: last.size === 0 ? null : new Set(ok.flatMap(({ server }) => server ?? [])).size,
+    n_server_changes: last.size === 0 ? null : changes,
   };
 }
 

@@ -85,6 +85,8 @@ export interface ConfigV2 extends ConfigV1 {
   control: "none" | "reprefill";
   /** Whether the bench started the server itself. */
   own_server: boolean;
+  /** Sessions that talk at the same time; absent: one. */
+  sessions?: number;
 }
 
 /** What the numbers depend on: the runtime, the model, the machine and its load. */
@@ -153,7 +155,7 @@ export interface FailedTurnV1 {
 }
 
 interface TurnPlaceV2 {
-  /** 0 for the first session of the run; one more each time the bench opened a new one. */
+  /** 0 for the first session of the run; one more each time the bench opened a new one. Turns of several may alternate. */
   session_index: number;
   /** Which message of the workload's rotation, from 0. */
   message_index: number;
@@ -181,6 +183,8 @@ export interface OkTurnV2 extends OkTurnV1, TurnPlaceV2 {
   drafted_token_total?: number | null;
   accepted_draft_total?: number | null;
   server_rss_bytes: number | null;
+  /** The server that answered, where several have names (serve --server-name). */
+  server?: string;
   /** Violations the server counted for this session. */
   inv1: number | null;
   inv2: number | null;
@@ -233,6 +237,21 @@ export interface AggV2 extends AggV1 {
   max_response_s: number | null;
   min_server_rss_bytes: number | null;
   max_server_rss_bytes: number | null;
+  /** Of several sessions at the same time; absent for one. */
+  together?: AggTogether;
+}
+
+export interface AggTogether {
+  /** Ids of all sessions, over the whole run. */
+  emitted_per_s: number | null;
+  turns_per_s: number | null;
+  p99_latency_s: number | null;
+  p99_ttft_s: number | null;
+  p99_response_s: number | null;
+  /** Null where servers have no names. */
+  n_servers: number | null;
+  /** Turns that another server answered than the session's turn before. */
+  n_server_changes: number | null;
 }
 
 export type Verdict = "pass" | "fail" | "inconclusive";

@@ -5,7 +5,6 @@ import type { Gate, OkTurn, Turn } from "./report.ts";
 
 /** Where a session stood after its last successful turn. */
 interface Before {
-  session: number;
   history: number;
   /** Null when the turn did not say. */
   computed: number | null;
@@ -27,14 +26,17 @@ interface Before {
  * Inconclusive when a counter is missing, unless another turn is already wrong.
  */
 export function workGate(turns: readonly Turn[], draftLimit?: number): Gate {
-  let before: Before = newSession(0);
+  const sessions = new Map<number, Before>();
+  let last = 0;
   let ok = 0;
   let missing = 0;
   let wrong = 0;
   let firstFault = "";
   for (const turn of turns) {
-    const session = ("session_index" in turn ? turn.session_index : undefined) ?? before.session;
-    if (session !== before.session) before = newSession(session);
+    const session = ("session_index" in turn ? turn.session_index : undefined) ?? last;
+    last = session;
+    const before = sessions.get(session) ?? newSession();
+    sessions.set(session, before);
     if ("resumed" in turn) before.failed = true;
     if (!turn.ok) {
       before.failed = true;
@@ -46,7 +48,7 @@ export function workGate(turns: readonly Turn[], draftLimit?: number): Gate {
     const computed = ("computed_token_total" in turn ? turn.computed_token_total : undefined) ?? null;
     if (computed === null) missing++;
     const { drafted, accepted } = draftsOf(turn) ?? before;
-    before = { session, history: turn.history_length, computed, drafted, accepted, failed: false };
+    sessions.set(session, { history: turn.history_length, computed, drafted, accepted, failed: false });
   }
   const numbers = { turns: ok, wrong_turns: wrong, missing_turns: missing };
   if (ok === 0) return { verdict: "inconclusive", reason: "no turn succeeded", numbers };
@@ -57,8 +59,8 @@ export function workGate(turns: readonly Turn[], draftLimit?: number): Gate {
   return { verdict: "pass", reason: `each of ${ok} turns computed its own tokens and no more`, numbers };
 }
 
-function newSession(session: number): Before {
-  return { session, history: 0, computed: 0, drafted: 0, accepted: 0, failed: false };
+function newSession(): Before {
+  return { history: 0, computed: 0, drafted: 0, accepted: 0, failed: false };
 }
 
 /** What is wrong with a turn's counts, as far as they are known; null when nothing is. */

@@ -34,6 +34,7 @@ export interface RunOptions {
 /** Loads the model and serves it until told to stop. @throws EngineCrashed when the engine dies meanwhile. */
 export async function runServer(options: RunOptions): Promise<void> {
   const { log, stop, version, commit } = options;
+  const serverName = options.state !== undefined && "url" in options.state ? options.state.serverName : undefined;
   logProcessWarnings(log);
   logGrpcMessages(log);
 
@@ -44,7 +45,10 @@ export async function runServer(options: RunOptions): Promise<void> {
   if (engine === undefined) return;
   for (const warning of engine.info.warnings) log.warn(warning);
   try {
-    const server = await startServer({ engine, version, commit, log, ...(state && { state }) }, options.server);
+    const server = await startServer(
+      { engine, version, commit, log, ...(state && { state }), ...(serverName === undefined ? {} : { serverName }) },
+      options.server,
+    );
     const page =
       options.metricsPort === undefined ? undefined : await serveMetrics(server.metrics.registry, options.metricsPort);
     if (page !== undefined) log.info("metrics", { url: page.url });

@@ -47,6 +47,8 @@ export interface ServerParts {
   /** The commit that it was built from, if any. */
   commit: string | null;
   log: Log;
+  /** Of this server among several; absent: it has none. */
+  serverName?: string;
   /** Where sessions outlive the server; the caller closes it. Absent: nowhere. */
   state?: {
     store: StateStore;
@@ -101,7 +103,16 @@ export async function startServer(parts: ServerParts, given: Partial<ServerOptio
     now: monotonicS,
     startedAtS: monotonicS(),
   });
-  const grpc = { service, health, calls, callMetrics, log, stop: stopping.signal, now: monotonicS };
+  const grpc = {
+    service,
+    serverName: parts.serverName,
+    health,
+    calls,
+    callMetrics,
+    log,
+    stop: stopping.signal,
+    now: monotonicS,
+  };
   const server = createGrpcServer(grpc, options);
   const gate = new Gate({
     access: bearerAccess(options.token),

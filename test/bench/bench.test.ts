@@ -39,6 +39,22 @@ function ownServerPid(stderr: string): number {
 }
 
 describe("kakeya bench", () => {
+  test("--sessions talk at the same time, and each is counted by itself", async () => {
+    using scratch = scratchDir();
+    const args = [...short, "--sessions", "6", "--turns", "24", "--max-tokens", "8", "--output", "run.json"];
+    await using bench = start(["bench", ...args], scratch.path);
+    expect(await bench.exited).toBe(0);
+    const { agg, config, gates, turns } = await reportAt(join(scratch.path, "run.json"));
+    expect(turns).toHaveLength(24);
+    expect(config.sessions).toBe(6);
+    expect(agg.n_sessions).toBe(6);
+    expect(new Set(turns.slice(0, 6).map(({ session_index }) => session_index)).size).toBe(6);
+    expect(gates.work.verdict).toBe("pass");
+    expect(agg.together?.emitted_per_s).toBeCloseTo(agg.n_emitted_total / (agg.duration_s ?? 0), 9);
+    // A single server has no name.
+    expect(agg.together?.n_servers).toBeNull();
+  });
+
   test("starts a server of its own, says so, and leaves nothing but its report and the server's log", async () => {
     using scratch = scratchDir();
     const args = ["--turns", "6", "--turn-spacing", "0", "--warm-up", "2", "--output", "run.json"];

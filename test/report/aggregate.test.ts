@@ -191,6 +191,16 @@ describe("schema 2", () => {
     expect(agg).toMatchObject({ max_itl_s: null, min_server_rss_bytes: null, max_server_rss_bytes: null });
   });
 
+  test("sessions at the same time have their throughput, their tails, and how often their server changed", () => {
+    const names = ["a", "b", "a", "b", "b", "b"];
+    const turns = steady(6, { noise: 0 }).map((turn, i) => ({ ...turn, session_index: i % 2, server: names[i] ?? "" }));
+    expect(aggregateV2(turns, 100).together).toBeUndefined();
+    const { together } = aggregateV2(turns, 100, 2);
+    expect(together).toMatchObject({ emitted_per_s: 3.84, turns_per_s: 0.06, p99_latency_s: 1.8 });
+    expect(together).toMatchObject({ n_servers: 2, n_server_changes: 1 });
+    expect(aggregateV2(steady(6), 0, 2).together).toMatchObject({ emitted_per_s: null, n_servers: null });
+  });
+
   test("a new session after a loss is counted", () => {
     const turns = withFailure(steady(4), 1).map((turn, i) => ({ ...turn, session_index: i < 2 ? 0 : 1 }));
     expect(aggregateV2(turns, 120).n_sessions).toBe(2);

@@ -45,6 +45,13 @@ test("the negative control, a whole history in a new session each turn, fails", 
   expect(workGate(reprefilled(30))).toMatchObject({ verdict: "fail", numbers: { wrong_turns: 29 } });
 });
 
+test("sessions that talk by turns are each counted by themselves", () => {
+  const both = turns.flatMap((turn) => [turn, { ...turn, session_index: 1 }]);
+  expect(workGate(both)).toMatchObject({ verdict: "pass", numbers: { turns: 60 } });
+  const counter = (turns[20]?.computed_token_total ?? 0) + 1;
+  expect(workGate(withTurn(both, 41, { computed_token_total: counter })).verdict).toBe("fail");
+});
+
 test("a new session that starts from nothing passes", () => {
   expect(workGate(newSessionAt(12)).verdict).toBe("pass");
 });

@@ -79,24 +79,29 @@ async function pause(proxy: ProxyKind, options: TrialOptions): Promise<PartResul
     server.signal("SIGSTOP");
     await sleep(options.leaseS + 3);
     const ids = answers.map(({ session }) => `'${session.id}'`).join(", ");
-    const query = `SELECT id, tokens, epoch FROM kakeya.sessions WHERE id IN (${ids}) ORDER BY id`;
-    const before = await postgres.rows(query);
+    const journaled = () => postgres.rows(`${journalOfSessions} WHERE s.id IN (${ids})`);
+    const before = await journaled();
     server.signal("SIGCONT");
     await Promise.all(answers.map(({ ended }) => ended));
     await sleep(Math.max(5, options.durationS / 3));
-    const after = await postgres.rows(query);
+    const after = await journaled();
     held = answers.map(({ session, heard, how }) => {
-      const tokensOf = (rows: Record<string, unknown>[]) => Number(rows.find(({ id }) => id === session.id)?.tokens);
-      const tokens = { tokens_while_stopped: tokensOf(before), tokens_afterwards: tokensOf(after) };
-      return { ...tokens, heard_tokens: heard() + 1, ended_with: how() };
+      const idsOf = (rows: Record<string, unknown>[]) => Number(rows.find(({ id }) => id === session.id)?.ids);
+      const journal = { ids_while_stopped: idsOf(before), ids_afterwards: idsOf(after) };
+      return { ...journal, heard: heard() + 1, ended_with: how() };
     });
   });
+  // What was heard is all there, and nothing came to it.
   const isFenced = held.every(
-    ({ tokens_while_stopped, tokens_afterwards, heard_tokens }) =>
-      tokens_while_stopped === tokens_afterwards && Number(heard_tokens) <= Number(tokens_afterwards),
+    ({ ids_while_stopped, ids_afterwards, heard }) =>
+      ids_while_stopped === ids_afterwards && Number(heard) <= Number(ids_afterwards),
   );
-  return { passed: isClean(load) && held.length > 0 && isFenced, load, answers_under_way: held };
+  return { passed: isClean(load) && held.length > 0 && isFenced, load, journals_of_answers_under_way: held };
 }
+
+/** Counted from the rows of the journal themselves. */
+const journalOfSessions = `SELECT s.id, (SELECT sum(length(j.ids)) / 4 FROM kakeya.journal j WHERE j.session = s.key) AS ids
+  FROM kakeya.sessions s`;
 
 /** An answer that is never over by itself; nobody else asks for its session. */
 async function longAnswer(client: Client): Promise<{
