@@ -17,15 +17,15 @@ export interface Found {
   problem: string | null;
 }
 
-/** Longest time that a driver may take. Shaders that are compiled for the first time take seconds. */
-const limitS = 60;
-
-/** @param kakeya how this process starts another one */
-export async function findAdapters(kakeya: readonly string[]): Promise<Found> {
+/**
+ * @param kakeya how this process starts another one
+ * @param limitS longest time that a driver may take; shaders that are compiled for the first time take seconds
+ */
+export async function findAdapters(kakeya: readonly string[], limitS = 60): Promise<Found> {
   const manifests = process.platform === "linux" ? driverManifests() : [];
   // Where we find no manifest the Vulkan library may: some systems keep them elsewhere.
   const drivers = manifests.length > 0 ? manifests : [anyDriver];
-  const trials = await Promise.all(drivers.map((manifest) => tried(kakeya, manifest)));
+  const trials = await Promise.all(drivers.map((manifest) => tried(kakeya, manifest, limitS)));
   const adapters = trials.flatMap((trial, i) => {
     const manifest = manifests[i];
     return trial.adapters.map((adapter) => ({ ...adapter, ...(manifest === undefined ? {} : { manifest }) }));
@@ -46,17 +46,15 @@ function reasons(trials: readonly Trial[], adapters: readonly TriedAdapter[]): s
 }
 
 function advice(trials: readonly Trial[], adapters: readonly TriedAdapter[]): string {
-  const else_ = "or use --device cpu";
-  if (process.platform !== "linux") return "use --device cpu";
-  if (process.arch !== "x64") return "use --device cpu";
-  if (adapters.length > 0) return `a newer driver may help; ${else_}`;
-  const library = trials.some(({ problem }) => problem?.includes("Vulkan library"));
-  const packages = library ? "libvulkan1 and mesa-vulkan-drivers" : "mesa-vulkan-drivers";
-  return `install the GPU's Vulkan driver (Debian, Ubuntu: ${packages}; NVIDIA's comes with its own driver), ${else_}`;
+  if (process.platform !== "linux" || process.arch !== "x64") return "use --device cpu";
+  if (adapters.length > 0) return "a newer driver may help; or use --device cpu";
+  const hasLibrary = !trials.some(({ problem }) => problem?.includes("Vulkan library"));
+  const packages = hasLibrary ? "mesa-vulkan-drivers" : "libvulkan1 and mesa-vulkan-drivers";
+  return `install the GPU's Vulkan driver (Debian, Ubuntu: ${packages}; NVIDIA's own brings it), or use --device cpu`;
 }
 
 /** What `kakeya devices --driver MANIFEST --json` says, in a process that the driver may take along. */
-async function tried(kakeya: readonly string[], manifest: string): Promise<Trial> {
+async function tried(kakeya: readonly string[], manifest: string, limitS: number): Promise<Trial> {
   const child = Bun.spawn([...kakeya, "devices", "--driver", manifest, "--json"], {
     stdio: ["ignore", "pipe", "pipe"],
     timeout: limitS * 1000,

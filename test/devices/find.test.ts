@@ -27,6 +27,11 @@ test("a driver that crashes takes nothing along but itself, and is reported", as
   expect(problem).toContain("use --device cpu");
 });
 
+test("a driver that hangs is ended, and reported", async () => {
+  const { problem } = await findAdapters(driverThat("setInterval(() => {}, 1000)"), 0.1);
+  expect(problem).toContain("trying it was ended by SIGKILL, after 0.1 s at most");
+});
+
 test("an adapter that WebGPU refuses says why, in Dawn's own words", async () => {
   const failed = "Failed to get a WebGPU adapter: No supported adapters";
   const script = `console.error("Warning: Vulkan shaderUniform*ArrayDynamicIndexing required.\\n - While initializing adapter (backend=BackendType::Vulkan)\\n    at InitializeImpl");
