@@ -10,7 +10,7 @@ export default command({
     "bench --duration 1m --turn-spacing 1s",
     "bench --address 127.0.0.1:50051 --duration 4h --output four-hours.json",
     "bench --turns 480 --turn-spacing 0",
-    "bench --address proxy:50050 --sessions 300 --turn-spacing 5s --duration 10m",
+    "bench --address 127.0.0.1:50051 --sessions 300 --turn-spacing 5s --duration 10m",
     "bench --control reprefill --turns 60 --turn-spacing 0",
   ],
   async run({ args }) {
