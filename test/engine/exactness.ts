@@ -5,7 +5,14 @@
  */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { Drafter, mostGuesses } from "../../src/engine/drafts/drafter.ts";
-import { greedy, type Sampling, type SequenceState } from "../../src/engine/engine.ts";
+import {
+  type Device,
+  greedy,
+  type KvFormat,
+  type Quantization,
+  type Sampling,
+  type SequenceState,
+} from "../../src/engine/engine.ts";
 import type { Guesser } from "../../src/engine/speculation.ts";
 import { testSeed } from "../seed.ts";
 import { seededRandom } from "../seeded-random.ts";
@@ -14,7 +21,6 @@ import { loadCore, quantizations, type TestEngine } from "./models.ts";
 
 /** Of each test: there are two for each way of storing each model, so that some 1,200 run in all; at night, 30,000. */
 const plans = Number(process.env.KAKEYA_EXACTNESS_PLANS ?? 40);
-const tokens = 620;
 const together = 4;
 const sampled: Sampling = { ...greedy, temperature: 1.5, seed: 5n };
 
@@ -45,16 +51,29 @@ function guessing(history: readonly number[], vocabSize: number, random: () => n
 /** How weights and cache are stored. */
 const stored = [...quantizations.map((each) => [each, "f32"] as const), ["f32", "q8"] as const, ["q8", "q8"] as const];
 
+/** What is tested: on a slow device less, and with guesses only. */
+interface Extent {
+  device: Device;
+  stored: readonly (readonly [Quantization, KvFormat])[];
+  tokens: number;
+  window: number;
+  /** The most tokens that are appended at once. */
+  longest: number;
+  onlyGuessed: boolean;
+}
+
 /** The tests of one model; each model has a file of its own, so that they run side by side. */
-export function testExactness(model: string): void {
-  describe.each(stored)("in %s, cache in %s", (quantization, kv) => {
+export function testExactness(model: string, extent: Partial<Extent> = {}): void {
+  const { device = "cpu", tokens = 620, longest = 300, onlyGuessed = false } = extent;
+  describe.each(extent.stored ?? stored)("in %s, cache in %s", (quantization, kv) => {
     // A window that is no multiple of the block, so that the ring has rows to spare; it wraps many times.
-    const window = model === "kakeya-tiny" ? 64 : 45;
+    const window = extent.window ?? (model === "kakeya-tiny" ? 64 : 45);
     const random = seededRandom(testSeed);
     const history: number[] = [];
-    const alone = loadCore(model, { quantization, kv, window, capacity: together + 1 });
+    const alone = loadCore(model, { device, quantization, kv, window, capacity: together + 1 });
     const guessed = alone.then(({ info }) =>
       loadCore(model, {
+        device,
         quantization,
         kv,
         window,
@@ -119,7 +138,7 @@ export function testExactness(model: string): void {
         await Promise.all(generations);
         const run = running[Math.floor(random() * running.length)];
         if (generating.length === 0 && run) {
-          const length = Math.min(upTo(random() < 0.2 ? 300 : 40), history.length - run.done);
+          const length = Math.min(upTo(random() < 0.2 ? longest : Math.min(40, longest)), history.length - run.done);
           await core.append(run.sequence, Uint32Array.from(history.slice(run.done, run.done + length)));
           run.done += length;
         }
@@ -138,9 +157,13 @@ export function testExactness(model: string): void {
 
     beforeAll(walkAlone, 600_000);
 
-    test(`${plans} random plans give the bits of one token at a time (seed ${testSeed})`, async () => {
-      await followPlans(await alone);
-    }, 600_000);
+    test.skipIf(onlyGuessed)(
+      `${plans} random plans give the bits of one token at a time (seed ${testSeed})`,
+      async () => {
+        await followPlans(await alone);
+      },
+      600_000,
+    );
 
     test(`${plans} random plans with guesses give the same ids, bits and counts (seed ${testSeed})`, async () => {
       await followPlans(await guessed);
