@@ -18,17 +18,19 @@ export function setDriverEnvironment(manifest?: string): void {
 }
 
 /**
- * Mesa's and AMD's drivers keep compiled shaders below XDG_CACHE_HOME, NVIDIA's in the second. A place that the user chose
- * for one of them by the driver's own variable (MESA_SHADER_CACHE_DIR, AMD_SHADER_DISK_CACHE_PATH) stays. Without an
- * XDG_RUNTIME_DIR, as in a service, Mesa's layer that chooses a device complains on stderr at every start; it looks there
- * for a compositor, and in an empty folder finds none.
+ * Where Mesa's, AMD's and NVIDIA's drivers keep compiled shaders; a place that the user chose stays. Not XDG_CACHE_HOME, which
+ * all of them know: a worker that starts later takes its `process.env` from the C environment, and would look for our own
+ * cache there. Without an XDG_RUNTIME_DIR, as in a service, Mesa's layer that chooses a device complains on stderr at every
+ * start; it looks there for a compositor, and in an empty folder finds none.
  */
 export function driverFolders(dir: string, env: Env): Record<string, string> {
-  return {
-    XDG_CACHE_HOME: dir,
-    ...(env.__GL_SHADER_DISK_CACHE_PATH ? {} : { __GL_SHADER_DISK_CACHE_PATH: dir }),
-    ...(env.XDG_RUNTIME_DIR ? {} : { XDG_RUNTIME_DIR: join(dir, "runtime") }),
+  const folders = {
+    MESA_SHADER_CACHE_DIR: dir,
+    AMD_SHADER_DISK_CACHE_PATH: dir,
+    __GL_SHADER_DISK_CACHE_PATH: dir,
+    XDG_RUNTIME_DIR: join(dir, "runtime"),
   };
+  return Object.fromEntries(Object.entries(folders).filter(([name]) => !env[name]));
 }
 
 /** The name since Vulkan's loader 1.3.207, and the one before. */
