@@ -1,6 +1,9 @@
 /** Several servers over one database: who may write a session, whatever happens to them and to the database. */
 
 import { afterAll, beforeAll, expect, test } from "bun:test";
+import path from "node:path";
+import { createInterface } from "node:readline";
+import { Readable } from "node:stream";
 import fc from "fast-check";
 import { StateError } from "../../src/state/errors.ts";
 import { PostgresStore } from "../../src/state/postgres/postgres-store.ts";
@@ -39,6 +42,10 @@ async function taken(store: StateStore, id: string): Promise<Lease> {
   const taken = await store.acquire(id);
   if (taken === undefined) throw new Error(`the session ${id} is gone`);
   return taken.lease;
+}
+
+async function* linesOf(output: ReadableStream<Uint8Array>): AsyncGenerator<string> {
+  yield* createInterface({ input: Readable.fromWeb(output as never) }); // The types of Bun and of Node.js differ.
 }
 
 describeWithPostgres("servers that share a database", () => {
@@ -110,6 +117,28 @@ describeWithPostgres("servers that share a database", () => {
     await a.commit([step(await taken(a, "s"), 5)]);
     expect(await a.ids("s", 0, 6)).toEqual(idsFrom(0, 6));
   });
+
+  test("a process that was stopped past its lease commits not one id when it goes on", async () => {
+    url = await postgres.database();
+    const program = [process.execPath, path.join(import.meta.dir, "stopped-server.ts"), url];
+    const server = Bun.spawn(program, { stdout: "pipe", stderr: "inherit" });
+    const lines = linesOf(server.stdout);
+    expect((await lines.next()).value).toBe("committing");
+    server.kill("SIGSTOP");
+    const expired = "SELECT FROM kakeya.servers WHERE name = 'stopped' AND expires_at < clock_timestamp()";
+    await eventually("the lease to run out", async () => (await postgres.query(expired, databaseOf(url)))[0]);
+    await using observer = await join("observer");
+    const before = await observer.find("s");
+    server.kill("SIGCONT");
+    const [tokens, why] = String((await lines.next()).value).split(" ");
+    await server.exited;
+    expect(why).toBe("lost-lease");
+    const after = await observer.find("s");
+    expect(after?.tokens).toBe(before?.tokens ?? -1);
+    // What was on its way when it was stopped may be there, and then it has not been acknowledged.
+    expect([0, 1]).toContain((after?.tokens ?? 0) - Number(tokens));
+    expect(await observer.ids("s", 0, after?.tokens ?? 0)).toEqual(idsFrom(0, after?.tokens ?? 0));
+  }, 120_000);
 
   test("the session of a dead server is taken with all that was committed, and says from whom", async () => {
     url = await postgres.database();
