@@ -29,8 +29,12 @@ export class Postgres implements AsyncDisposable {
   ) {}
 
   /** @param settings such as "max_connections=10" */
-  static async start(...settings: string[]): Promise<Postgres> {
-    const dir = mkdtempSync(join(tmpdir(), "kakeya-pg-"));
+  static start(...settings: string[]): Promise<Postgres> {
+    return Postgres.startIn(mkdtempSync(join(tmpdir(), "kakeya-pg-")), ...settings);
+  }
+
+  /** @param dir an empty folder, which goes with the cluster */
+  static async startIn(dir: string, ...settings: string[]): Promise<Postgres> {
     const chown = process.getuid?.() === 0 ? ["chown", "65534:65534", dir] : ["true"];
     await run(chown);
     await run([
@@ -118,6 +122,11 @@ export class Postgres implements AsyncDisposable {
   async stop(): Promise<void> {
     this.#server?.kill("SIGINT");
     await this.#server?.exited;
+  }
+
+  async restart(): Promise<void> {
+    await this.kill();
+    await this.start();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
