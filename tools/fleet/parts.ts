@@ -1,6 +1,7 @@
 /** What a trial does to a fleet, and what must hold meanwhile. */
 
 import { Client, type Session } from "../../src/client/index.ts";
+import { commitRate, countsOf, sizesOf } from "./database-costs.ts";
 import { Fleet, type FleetOptions } from "./fleet.ts";
 import { Load, type LoadResult } from "./load.ts";
 import { routingOf, servedBy } from "./misses.ts";
@@ -26,10 +27,10 @@ export interface PartResult {
 
 type Part = (proxy: ProxyKind, options: TrialOptions) => Promise<PartResult>;
 
-export const partNames = ["routing", "kill", "pause", "rolling", "faults", "disk"] as const;
+export const partNames = ["routing", "kill", "pause", "rolling", "faults", "disk", "database"] as const;
 export type PartName = (typeof partNames)[number];
 
-export const parts: Record<PartName, Part> = { routing, kill, pause, rolling, faults, disk };
+export const parts: Record<PartName, Part> = { routing, kill, pause, rolling, faults, disk, database };
 
 /** Nothing happens: each session's calls must reach one server. */
 async function routing(proxy: ProxyKind, options: TrialOptions): Promise<PartResult> {
@@ -181,6 +182,35 @@ async function disk(proxy: ProxyKind, options: TrialOptions): Promise<PartResult
   const isAsDocumented = Object.keys(load.errors).every((error) => error.startsWith("ResourceExhausted"));
   const passed = load.faults.length === 0 && isAsDocumented && refusedWhileFull > 0 && endedAfterwards > 0;
   return { passed, load, refused_while_full: refusedWhileFull, turns_afterwards: endedAfterwards };
+}
+
+/** Nothing happens, and the database is asked what that took. */
+async function database(proxy: ProxyKind, options: TrialOptions): Promise<PartResult> {
+  await using fleet = await Fleet.start(fleetOptions(proxy, options));
+  const { postgres, servers } = fleet;
+  const work = loadOf(fleet, options);
+  const before = await countsOf(postgres);
+  const load = await work.run(() => sleep(options.durationS));
+  const seconds = work.nowS();
+  // Its statistics come with a delay.
+  await sleep(2);
+  const after = await countsOf(postgres);
+  const sizes = await sizesOf(postgres);
+  const ids = after.ids - before.ids;
+  const costs = {
+    ids_a_second: ids / seconds,
+    transactions_a_second: (after.transactions - before.transactions) / seconds,
+    wal_bytes_an_id: (after.walBytes - before.walBytes) / ids,
+    journal_bytes_an_id: (sizes.journal_bytes ?? Number.NaN) / (sizes.ids ?? Number.NaN),
+    connections_a_server: (sizes.connections ?? Number.NaN) / servers.length,
+    snapshot_bytes_a_session: sizes.snapshot_bytes_a_session,
+  };
+  for (const server of servers) await server.stop();
+  const afterParking = await sizesOf(postgres);
+  const commits_a_second: Record<string, number> = {};
+  for (const writers of [1, 3, 8, 32])
+    commits_a_second[`${writers} writers`] = await commitRate(postgres, writers, 8, 5);
+  return { passed: isClean(load), load, costs, all_parked: afterParking, commits_a_second };
 }
 
 function fleetOptions(proxy: ProxyKind, options: TrialOptions, more: Partial<FleetOptions> = {}): FleetOptions {
