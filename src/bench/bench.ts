@@ -54,7 +54,7 @@ export async function bench(options: BenchOptions): Promise<BenchOutcome> {
   using stop = new StopSignals();
   const clock = resumed === undefined ? systemClock() : resumedClock(resumed);
   const config = configOf(options, target, workload, resumed?.report.config.warm_up_turns ?? warmUpTurns);
-  if (resumed) requireSameRun(resumed, config, target.info.modelFingerprint);
+  if (resumed) requireSameRun(resumed, config, target.info);
   const { server } = target;
   const kills =
     server && options.killTimes > 0

@@ -1,6 +1,7 @@
 /** A run that goes on after its bench, its server or its machine crashed: from the `.partial` report that was left. */
 
 import { UsageError } from "../cli/exit.ts";
+import type { RuntimeInfo } from "../client/index.ts";
 import type { ConfigV2, ReportV2, ResumePoint } from "../report/report.ts";
 import { readReport } from "../report/report-file.ts";
 import { type Clock, systemClock } from "./clock.ts";
@@ -23,7 +24,11 @@ export async function resumedFrom(path: string): Promise<Resumed> {
 const kept = ["turn_spacing_s", "max_tokens", "workload", "workload_messages", "template", "control"] as const;
 
 /** @throws UsageError naming the option that differs */
-export function requireSameRun({ report }: Resumed, config: ConfigV2, modelFingerprint: string): void {
+export function requireSameRun(
+  { report }: Resumed,
+  config: ConfigV2,
+  { modelFingerprint, device }: Pick<RuntimeInfo, "modelFingerprint" | "device">,
+): void {
   for (const name of kept) {
     if (report.config[name] === config[name]) continue;
     const option = `--${name.replace(/_s$/, "").replaceAll("_", "-")}`;
@@ -31,6 +36,12 @@ export function requireSameRun({ report }: Resumed, config: ConfigV2, modelFinge
   }
   if (report.world.model_fingerprint !== modelFingerprint) {
     throw new UsageError("the run to resume measured another model: serve the same");
+  }
+  const before = report.world.device ?? "cpu";
+  if (before !== (device || "cpu")) {
+    throw new UsageError(
+      `the run to resume measured the ${before}, not the ${device || "cpu"}: give the same --device`,
+    );
   }
 }
 

@@ -81,4 +81,12 @@ test("what is no run to resume is refused, and so is another run's option", asyn
     "the run to resume has --max-tokens 16, not 8: give the same",
   );
   expect(await other.exited).toBe(exit.usage);
+
+  const onGpu = { ...report, partial: true, world: { ...report?.world, device: "gpu" } };
+  await Bun.write(join(scratch.path, "gpu.json.partial"), JSON.stringify(onGpu));
+  const onCpu = bench(scratch.path, "--resume", "gpu.json.partial", "--turns", "2");
+  expect(await new Response(onCpu.stderr).text()).toContain(
+    "the run to resume measured the gpu, not the cpu: give the same --device",
+  );
+  expect(await onCpu.exited).toBe(exit.usage);
 });
