@@ -23,6 +23,7 @@ const functions = {
     returns: "ptr",
   },
   CreateCpuMemoryInfo: { at: 69, args: ["i32", "i32", "ptr"], returns: "ptr" },
+  ReleaseSession: { at: 95, args: ["ptr"], returns: "void" },
   AddSessionConfigEntry: { at: 130, args: ["ptr", "ptr", "ptr"], returns: "ptr" },
 } as const;
 
@@ -93,6 +94,10 @@ export function openThroughC(library: string, modelPath: string, threads: number
       const [read, written] = [named(feeds), named(fetches)];
       return () =>
         call("Run", session, null, read.names, read.values, read.count, written.names, written.count, written.values);
+    },
+    /** Frees the weights; nothing that `prepare` gave may run afterwards. */
+    release(): void {
+      symbols.ReleaseSession?.(session);
     },
   };
 }

@@ -49,7 +49,7 @@ function guessing(history: readonly number[], vocabSize: number, random: () => n
 }
 
 /** How weights and cache are stored. */
-const stored = [...quantizations.map((each) => [each, "f32"] as const), ["f32", "q8"] as const, ["q8", "q8"] as const];
+const stored = (["f32", "q8"] as const).flatMap((kv) => quantizations.map((weights) => [weights, kv] as const));
 
 /** What is tested: on a slow device less, and with guesses only. */
 interface Extent {
