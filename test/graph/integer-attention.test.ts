@@ -52,7 +52,7 @@ beforeAll(async () => {
   const writer = new GraphWriter();
   const weights = new WeightLayout(writer, new Map(), undefined, () => new Float32Array());
   const inputs = tokenInputs(config, openSizes);
-  const layer = new Layer({ config, kv: "q8", writer, weights, inputs }, 0);
+  const layer = new Layer({ config, kv: "q8", device: "cpu", writer, weights, inputs }, 0);
   for (const input of [inputs.slots, inputs.mask, inputs.parts]) writer.input(input);
   for (const [name, rows] of [["query", "gT"] as const, ["key", "T"] as const, ["value", "T"] as const]) {
     writer.input({ name, dtype: "float32", shape: ["n", kvHeads, rows, headDim] });
