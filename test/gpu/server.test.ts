@@ -1,25 +1,21 @@
 import { describe, expect, test } from "bun:test";
 import { Client, Unavailable } from "../../src/client/index.ts";
 import { hasCompiler, losingLayer } from "../devices/losing-layer.ts";
-import { adapterEnvironment, onAdapter } from "../devices/some-adapter.ts";
 import { rejection } from "../rejection.ts";
 import { scratchDir } from "../scratch.ts";
-import { serveIn } from "./serve-process.ts";
+import { serveIn } from "../serve/serve-process.ts";
+import { asked, onGpu } from "./device.ts";
 
-/** Asked for, since a server on a GPU that the processor stands in for takes minutes to start. */
-const asked = process.env.KAKEYA_TEST_GPU === "1";
+/** A server on a GPU that the processor stands in for takes minutes to start. */
 const limitMs = 15 * 60_000;
 
-const unless = asked ? (hasCompiler ? "" : " (skipped: no C compiler, cc)") : " (skipped: KAKEYA_TEST_GPU=1 runs it)";
-
-describe.skipIf(adapterEnvironment === undefined || !hasCompiler || !asked)(`${onAdapter}${unless}`, () => {
+describe.skipIf(!asked || !hasCompiler)(`${onGpu}, whose driver can be made to lose it`, () => {
   test(
     "a GPU that is lost in mid-step: calls get UNAVAILABLE and 503, and the server ends in order, saying why",
     async () => {
       using scratch = scratchDir();
       const layer = losingLayer(scratch.path);
-      const environment = { ...adapterEnvironment, ...layer.environment };
-      await using server = await serveIn(environment, "--device", "gpu", "--http", "127.0.0.1:0");
+      await using server = await serveIn(layer.environment, "--device", "gpu", "--http", "127.0.0.1:0");
       expect(server.ready).toMatchObject({ device: "gpu", adapter: expect.stringContaining("Vulkan") });
       using client = new Client(server.address, { retryS: 0 });
       expect(await client.runtimeInfo()).toMatchObject({ device: "gpu", adapter: server.ready.adapter });
