@@ -1,11 +1,13 @@
 import { expect, test } from "bun:test";
 import { lstatSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { PostgresStore } from "../../src/state/postgres/postgres-store.ts";
 import { isSessionFile } from "../../src/state/session-file.ts";
 import { SqliteStore } from "../../src/state/sqlite-store.ts";
 import { start } from "../bench/processes.ts";
 import { deadPart } from "../files/dead-part.ts";
 import { scratchDir } from "../scratch.ts";
+import { describeWithPostgres, Postgres } from "../state/postgres.ts";
 import { idsFrom, newSession } from "../state/sessions.ts";
 
 /** A state folder with the session "a". */
@@ -56,4 +58,31 @@ test("what a killed process left among the snapshots goes when the folder is ope
   writeFileSync(left, "half");
   await using _store = await SqliteStore.open({ dir: join(scratch.path, "state"), sync: "normal" });
   expect(lstatSync(left, { throwIfNoEntry: false })).toBeUndefined();
+});
+
+describeWithPostgres("with a database", () => {
+  test("sessions are listed, exported, imported and removed beside the servers that have them", async () => {
+    await using postgres = await Postgres.start();
+    using scratch = scratchDir();
+    const url = await postgres.database();
+    await using server = await PostgresStore.open({ url, serverName: "a server", leaseS: 3600, waitS: 60 });
+    const lease = await server.create(newSession("a"));
+    await server.commit([{ lease, position: 0, ids: idsFrom(0, 100), generated: 0 }]);
+    const run = async (...args: string[]) => {
+      await using command = start(["sessions", ...args, "--state", url], scratch.path);
+      return { code: await command.exited, out: await command.stdout, err: await command.stderr };
+    };
+    const [listed] = JSON.parse((await run("list", "--json")).out);
+    expect(listed).toMatchObject({ id: "a", history_tokens: 100, held_by: "a server" });
+    expect(await run("export", "a", "file")).toMatchObject({ code: 0 });
+    const imported = (await run("import", "file", "--new-id")).out.trim();
+    expect(await server.ids(imported, 0, 100)).toEqual(idsFrom(0, 100));
+    expect((await server.acquire(imported))?.session).toMatchObject({ tokens: 100, label: "label of a" });
+    const refused = await run("remove", "a");
+    expect(refused).toMatchObject({ code: 1 });
+    expect(refused.err).toContain("a server");
+    await server.release(lease);
+    expect(await run("remove", "a")).toMatchObject({ code: 0 });
+    expect(await server.find("a")).toBeUndefined();
+  }, 60_000);
 });

@@ -5,9 +5,12 @@ import { cpSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import fc from "fast-check";
 import { StateError } from "../../src/state/errors.ts";
+import { PostgresStore } from "../../src/state/postgres/postgres-store.ts";
 import { SqliteStore } from "../../src/state/sqlite-store.ts";
-import type { Lease } from "../../src/state/store.ts";
+import type { Lease, StateStore } from "../../src/state/store.ts";
 import { scratchDir } from "../scratch.ts";
+import { sharedPostgres, stopSharedPostgresAtEnd } from "./places.ts";
+import { hasPostgres } from "./postgres.ts";
 import { facts, idsFrom, newSession, snapshotAt } from "./sessions.ts";
 
 interface Model {
@@ -37,95 +40,148 @@ const operation = fc.oneof(
   fc.record({ kind: fc.constantFrom("close" as const, "kill" as const) }),
 );
 
-test("whatever is done, what the store gives back is what was put in", async () => {
-  await fc.assert(
-    fc.asyncProperty(fc.array(operation, { maxLength: 30 }), async (operations) => {
-      using scratch = scratchDir();
-      let dir = join(scratch.path, "0");
-      let store = await SqliteStore.open({ dir, sync: "normal" });
-      const model = new Map<string, Model>();
-      let seed = 0;
-      for (const operation of operations) {
-        switch (operation.kind) {
-          case "create": {
-            const known = model.has(operation.id);
-            const lease = await refusedAs("exists", known, store.create(newSession(operation.id)));
-            if (lease) model.set(operation.id, { ids: [], generated: 0, snapshots: [], lease });
-            break;
-          }
-          case "commit": {
-            const { off, generated } = operation;
-            const named = operation.entries.flatMap(({ id, count }) => {
-              const session = model.get(id);
-              return session ? [{ session, ids: idsFrom(++seed, count) }] : [];
-            });
-            const entries = named.map(({ session, ids }, i) => ({
-              lease: session.lease,
-              position: session.ids.length + (i === named.length - 1 ? off : 0),
-              ids,
-              generated: generated ? ids.length : 0,
-            }));
-            await refusedAs("out-of-order", off !== 0 && named.length > 0, store.commit(entries));
-            if (off !== 0) break;
-            for (const { session, ids } of named) {
-              session.ids.push(...ids);
-              session.generated += generated ? ids.length : 0;
-            }
-            break;
-          }
-          case "save": {
-            const session = model.get(operation.id);
-            if (session === undefined) break;
-            const position = Math.max(0, session.ids.length - operation.back);
-            await store.saveSnapshot(session.lease, snapshotAt(position));
-            session.snapshots = [...session.snapshots, position].sort((a, b) => a - b).slice(-2);
-            // A new one takes the place of the lowest, even where it is lower itself.
-            if (!session.snapshots.includes(position)) session.snapshots = [position, session.snapshots.at(-1) ?? 0];
-            break;
-          }
-          case "fork": {
-            const source = model.get(operation.id);
-            if (source === undefined) break;
-            const at = Math.min(operation.at, source.ids.length);
-            const fork = store.fork(operation.id, at, { id: operation.to, label: "", eosTokenIds: [] });
-            const lease = await refusedAs("exists", model.has(operation.to), fork);
-            const snapshots = source.snapshots.filter((position) => position <= at).slice(-1);
-            if (lease) model.set(operation.to, { ids: source.ids.slice(0, at), generated: 0, snapshots, lease });
-            break;
-          }
-          case "remove":
-            expect(await store.remove(operation.id)).toBe(model.delete(operation.id));
-            break;
-          case "acquire": {
-            const taken = await store.acquire(operation.id);
-            const session = model.get(operation.id);
-            expect(taken?.session.tokens).toBe(session?.ids.length);
-            if (taken && session) session.lease = taken.lease;
-            break;
-          }
-          case "close":
-            await store.close();
-            store = await SqliteStore.open({ dir, sync: "normal" });
-            break;
-          case "kill": {
-            // What a killed process leaves: the files as they are, in a place where nobody holds them.
-            const left = join(scratch.path, String(++seed));
-            cpSync(dir, left, { recursive: true });
-            await store.close();
-            dir = left;
-            store = await SqliteStore.open({ dir, sync: "normal" });
-            break;
-          }
-        }
-        await expectEqual(store, model);
-      }
-      await store.close();
-    }),
-    { numRuns: 40, seed: 5 },
-  );
-}, 120_000);
+/** A store that can be stopped and killed. */
+interface Lived extends AsyncDisposable {
+  store: StateStore;
+  /** Closes it, or does to it what SIGKILL does, and opens what that leaves. */
+  again(how: "close" | "kill"): Promise<StateStore>;
+}
 
-async function expectEqual(store: SqliteStore, model: Map<string, Model>): Promise<void> {
+async function inFolder(): Promise<Lived> {
+  const scratch = scratchDir();
+  let dir = join(scratch.path, "0");
+  let copies = 0;
+  const open = () => SqliteStore.open({ dir, sync: "normal" });
+  const lived: Lived = {
+    store: await open(),
+    async again(how) {
+      // What a killed process leaves: the files as they are, in a place where nobody holds them.
+      const left = join(scratch.path, String(++copies));
+      if (how === "kill") cpSync(dir, left, { recursive: true });
+      await this.store.close();
+      if (how === "kill") dir = left;
+      this.store = await open();
+      return this.store;
+    },
+    async [Symbol.asyncDispose]() {
+      await this.store.close();
+      scratch[Symbol.dispose]();
+    },
+  };
+  return lived;
+}
+
+async function inDatabase(): Promise<Lived> {
+  const postgres = await sharedPostgres();
+  const url = await postgres.database();
+  const open = () => PostgresStore.open({ url, leaseS: 3600, waitS: 60 });
+  const lived: Lived = {
+    store: await open(),
+    async again(how) {
+      // What a killed server leaves: its lease, until that runs out.
+      const expire = "UPDATE kakeya.servers SET expires_at = clock_timestamp() - interval '1 ms'";
+      if (how === "kill") await postgres.query(expire, new URL(url).pathname.slice(1));
+      await this.store.close();
+      this.store = await open();
+      return this.store;
+    },
+    async [Symbol.asyncDispose]() {
+      await this.store.close();
+    },
+  };
+  return lived;
+}
+
+stopSharedPostgresAtEnd();
+
+const places: [string, () => Promise<Lived>, number][] = [["a folder", inFolder, 40]];
+if (hasPostgres) places.push(["a database", inDatabase, 15]);
+
+for (const [where, live, numRuns] of places) {
+  test(`whatever is done, what the store in ${where} gives back is what was put in`, async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(operation, { maxLength: 30 }), async (operations) => {
+        await using lived = await live();
+        let { store } = lived;
+        const model = new Map<string, Model>();
+        let seed = 0;
+        for (const operation of operations) {
+          switch (operation.kind) {
+            case "create": {
+              const known = model.has(operation.id);
+              const lease = await refusedAs("exists", known, store.create(newSession(operation.id)));
+              if (lease) model.set(operation.id, { ids: [], generated: 0, snapshots: [], lease });
+              break;
+            }
+            case "commit": {
+              const { off, generated } = operation;
+              const named = operation.entries.flatMap(({ id, count }) => {
+                const session = model.get(id);
+                return session ? [{ session, ids: idsFrom(++seed, count) }] : [];
+              });
+              const entries = named.map(({ session, ids }, i) => ({
+                lease: session.lease,
+                position: session.ids.length + (i === named.length - 1 ? off : 0),
+                ids,
+                generated: generated ? ids.length : 0,
+              }));
+              await refusedAs("out-of-order", off !== 0 && named.length > 0, store.commit(entries));
+              if (off !== 0) break;
+              for (const { session, ids } of named) {
+                session.ids.push(...ids);
+                session.generated += generated ? ids.length : 0;
+              }
+              break;
+            }
+            case "save": {
+              const session = model.get(operation.id);
+              if (session === undefined) break;
+              const position = Math.max(0, session.ids.length - operation.back);
+              await store.saveSnapshot(session.lease, snapshotAt(position));
+              session.snapshots = [...session.snapshots, position].sort((a, b) => a - b).slice(-2);
+              // A new one takes the place of the lowest, even where it is lower itself.
+              if (!session.snapshots.includes(position)) session.snapshots = [position, session.snapshots.at(-1) ?? 0];
+              break;
+            }
+            case "fork": {
+              const source = model.get(operation.id);
+              if (source === undefined) break;
+              const at = Math.min(operation.at, source.ids.length);
+              const fork = store.fork(operation.id, at, { id: operation.to, label: "", eosTokenIds: [] });
+              const lease = await refusedAs("exists", model.has(operation.to), fork);
+              const snapshots = source.snapshots.filter((position) => position <= at).slice(-1);
+              if (lease) model.set(operation.to, { ids: source.ids.slice(0, at), generated: 0, snapshots, lease });
+              break;
+            }
+            case "remove":
+              expect(await store.remove(operation.id)).toBe(model.delete(operation.id));
+              break;
+            case "acquire": {
+              const taken = await store.acquire(operation.id);
+              const session = model.get(operation.id);
+              expect(taken?.session.tokens).toBe(session?.ids.length);
+              if (taken && session) session.lease = taken.lease;
+              break;
+            }
+            case "close":
+            case "kill":
+              store = await lived.again(operation.kind);
+              for (const [id, session] of model) {
+                // A folder's leases are only a matter of epochs; a database's are a server's, which has ended.
+                if (session.lease.server !== undefined)
+                  session.lease = (await store.acquire(id))?.lease ?? session.lease;
+              }
+              break;
+          }
+          await expectEqual(store, model);
+        }
+      }),
+      { numRuns, seed: 5 },
+    );
+  }, 120_000);
+}
+
+async function expectEqual(store: StateStore, model: Map<string, Model>): Promise<void> {
   const listed = await store.list();
   expect(listed.map(({ id }) => id).sort()).toEqual([...model.keys()].sort());
   for (const { id, tokens, generated } of listed) {
