@@ -14,10 +14,7 @@ export function descriptorsForConnections(): number | undefined {
   return free === undefined ? undefined : Math.max(1, free - kept);
 }
 
-/**
- * Reports when next to none is left, and returns what ends the watch. The HTTP door and the page of metrics take theirs
- * inside the runtime: what holds them is not among the connections that are bounded here, only closed when idle.
- */
+/** Reports when next to none is left, which the bound of connections can't tell. Returns what ends the watch. */
 export function watchDescriptors(log: Log, now: () => number): () => void {
   const short = seldom("file descriptors have run out: new connections wait; see ulimit -n", { write: log.warn, now });
   const timer = setInterval(() => {

@@ -1,31 +1,31 @@
-import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
 import type { Registry } from "prom-client";
+import type { Connections } from "./connections.ts";
+import { startWebServer } from "./web-server.ts";
 
 export interface MetricsPage {
   readonly url: string;
   close(): Promise<void>;
 }
 
+export interface Measured {
+  metrics: { registry: Registry };
+  connections: Connections;
+}
+
 /** Serves GET /metrics on loopback, for Prometheus. @throws Error when the port is taken. */
-export async function serveMetrics(registry: Registry, port: number): Promise<MetricsPage> {
-  const server = createServer(async (request, response) => {
-    if (request.url !== "/metrics" || request.method !== "GET") {
-      response.writeHead(404).end("GET /metrics\n");
-      return;
-    }
-    response.writeHead(200, { "content-type": registry.contentType }).end(await registry.metrics());
-  });
-  await new Promise<void>((resolve, reject) => {
-    server.once("error", (error) => reject(new Error(`--metrics-port ${port}: ${error.message}`)));
-    server.listen(port, "127.0.0.1", resolve);
-  });
-  const { port: bound } = server.address() as AddressInfo;
-  return {
-    url: `http://127.0.0.1:${bound}/metrics`,
-    async close() {
-      server.closeAllConnections();
-      await new Promise((resolve) => server.close(resolve));
+export async function serveMetrics({ metrics, connections }: Measured, port: number): Promise<MetricsPage> {
+  const { registry } = metrics;
+  const server = await startWebServer({
+    bind: { kind: "tcp", host: "127.0.0.1", port },
+    tls: undefined,
+    connections,
+    async answer({ request }) {
+      const isPage = request.method === "GET" && new URL(request.url).pathname === "/metrics";
+      if (!isPage) return new Response("GET /metrics\n", { status: 404 });
+      return new Response(await registry.metrics(), { headers: { "content-type": registry.contentType } });
     },
-  };
+  }).catch((error: Error) => {
+    throw new Error(`--metrics-port ${port}: ${error.message}`);
+  });
+  return { url: `http://127.0.0.1:${server.port}/metrics`, close: () => server.stop() };
 }

@@ -9,8 +9,6 @@ export interface CallOptions {
   maxBytes: number;
   /** Time for all of the body to arrive, in seconds. */
   bodyTimeoutS: number;
-  /** Told when all of the body has arrived. */
-  arrived: () => void;
   /** Of all requests. */
   unfinished: UnfinishedBodies;
   /** The server is shutting down. */
@@ -89,7 +87,7 @@ export class Call {
   }
 
   async #text(): Promise<string> {
-    const { request, maxBytes, bodyTimeoutS, unfinished, arrived } = this.options;
+    const { request, maxBytes, bodyTimeoutS, unfinished } = this.options;
     if (Number(request.headers.get("content-length") ?? 0) > maxBytes) throw tooLarge(maxBytes);
     if (request.body === null) return "";
     const reader = request.body.getReader();
@@ -101,10 +99,7 @@ export class Call {
     try {
       for (;;) {
         const { done, value } = await Promise.race([reader.read(), late.promise]);
-        if (done) {
-          arrived();
-          return new TextDecoder().decode(Buffer.concat(chunks));
-        }
+        if (done) return new TextDecoder().decode(Buffer.concat(chunks));
         bytes += value.length;
         if (bytes > maxBytes) throw tooLarge(maxBytes);
         chunks.push(value);

@@ -1,12 +1,14 @@
 import type { Engine } from "../engine/engine.ts";
 import { bearerAccess } from "../host/access.ts";
-import type { TcpBind } from "../host/bind.ts";
+import { addressOf, type TcpBind } from "../host/bind.ts";
 import type { Calls } from "../host/calls.ts";
+import type { Connections } from "../host/connections.ts";
 import type { Log, LogFields } from "../host/log.ts";
 import type { Metrics } from "../host/metrics.ts";
 import type { ServerOptions } from "../host/options.ts";
 import { seldom } from "../host/seldom.ts";
 import type { TlsSettings } from "../host/tls.ts";
+import { type Asked, startWebServer } from "../host/web-server.ts";
 import type { SessionStore } from "../session/store.ts";
 import { defaultMaxTurnBytes, textRoutes } from "./api.ts";
 import { apiErrorOf, notFound, shuttingDown } from "./api-error.ts";
@@ -20,8 +22,6 @@ import { noTextModel, openTextModel } from "./text-model.ts";
 import { TextState } from "./text-state.ts";
 import { UnfinishedBodies } from "./unfinished-bodies.ts";
 
-/** Time for a connection to send all of its headers, or to say anything at all between two requests, in seconds. */
-const idleTimeoutS = 10;
 /** Time for all of a body to arrive, in seconds. */
 const bodyTimeoutS = 30;
 /** How many requests of the largest size may be under way, each short of its end. */
@@ -32,6 +32,7 @@ export interface DoorParts {
   store: SessionStore;
   metrics: Metrics;
   calls: Calls;
+  connections: Connections;
   log: Log;
   /** The folder of --state; absent: conversations end with the server. */
   stateDir: string | undefined;
@@ -53,17 +54,19 @@ export interface HttpDoor {
   stop(): Promise<void>;
 }
 
-type Server = Pick<Bun.Server<undefined>, "timeout">;
-
 /** What the log says of a request: its path without the ids in it, because whoever knows an id can use it. */
-interface Asked extends LogFields {
+interface Entry extends LogFields {
   method: string;
   path: string;
 }
 
 /** Opens the door for OpenAI's clients and browsers. @throws Error when it can't listen */
-export function openHttpDoor(parts: DoorParts, { bind, tls }: HttpListening, options: ServerOptions): HttpDoor {
-  const { log, now, calls } = parts;
+export async function openHttpDoor(
+  parts: DoorParts,
+  { bind, tls }: HttpListening,
+  options: ServerOptions,
+): Promise<HttpDoor> {
+  const { log, now, calls, connections } = parts;
   const guard = new Guard({
     access: bearerAccess(options.token),
     boundHost: bind.host,
@@ -75,18 +78,19 @@ export function openHttpDoor(parts: DoorParts, { bind, tls }: HttpListening, opt
   const routes = allRoutes(parts, options, state);
   const unfinished = new UnfinishedBodies(unfinishedRequests * options.maxRequestBytes);
 
-  const answer = async (request: Request, server: Server, asked: Asked): Promise<Response> => {
+  const answer = async ({ request, welcome }: Asked, entry: Entry): Promise<Response> => {
     guard.requireOwnHost(request);
     if (request.method === "OPTIONS") return guard.preflight(request);
     const { route, params } = findRoute(routes, request.method, new URL(request.url).pathname);
-    asked.path = route.path;
-    if (route.isOpen !== true) guard.requireToken(request);
+    entry.path = route.path;
+    if (route.isOpen !== true) {
+      guard.requireToken(request);
+      welcome();
+    }
     const end = calls.begin();
     if (end === undefined) throw shuttingDown();
     const { maxRequestBytes: maxBytes } = options;
-    // From now on it is the client who waits: an answer may take its time.
-    const arrived = () => server.timeout(request, 0);
-    const call = new Call({ request, params, maxBytes, bodyTimeoutS, unfinished, arrived, stop: parts.stop, end });
+    const call = new Call({ request, params, maxBytes, bodyTimeoutS, unfinished, stop: parts.stop, end });
     try {
       const response = await route.handle(call);
       if (call.session !== undefined) response.headers.set(sessionHeader, call.session);
@@ -96,48 +100,40 @@ export function openHttpDoor(parts: DoorParts, { bind, tls }: HttpListening, opt
     }
   };
 
-  const server = Bun.serve({
-    hostname: bind.host,
-    port: bind.port,
-    idleTimeout: idleTimeoutS,
-    // A larger request is refused by its headers, in OpenAI's words.
-    maxRequestBodySize: 2 ** 31,
-    ...(tls === undefined ? {} : { tls: forBun(tls) }),
-    async fetch(request, server) {
-      const asked: Asked = { method: request.method, path: "unknown" };
+  const server = await startWebServer({
+    bind,
+    tls,
+    connections,
+    async answer(asked) {
+      const { request, peer } = asked;
+      const entry: Entry = { method: request.method, path: "unknown" };
       const startedAtS = now();
       let response: Response;
       let reason: string | undefined;
       try {
-        response = await answer(request, server, asked);
+        response = await answer(asked, entry);
       } catch (error) {
         const apiError = apiErrorOf(error, log);
         const { status, message } = apiError;
         reason = message;
-        if (status === 401 || status === 403) refused({ status, reason, peer: server.requestIP(request)?.address });
+        if (status === 401 || status === 403) refused({ status, reason, peer });
         response = apiError.toResponse();
       }
       for (const [name, value] of Object.entries(guard.corsHeaders(request))) response.headers.set(name, value);
       const { status } = response;
       const durationS = now() - startedAtS;
       httpMetrics.answered(request.method, status, durationS);
-      log.debug("request", { ...asked, status, reason, duration_s: durationS });
+      log.debug("request", { ...entry, status, reason, duration_s: durationS });
       return response;
     },
   });
-  const url = server.url.href.replace(/\/$/, "");
   return {
-    url,
+    url: `${tls === undefined ? "http" : "https"}://${addressOf({ ...bind, port: server.port })}`,
     async stop() {
-      await server.stop(true);
+      await server.stop();
       state?.close();
     },
   };
-}
-
-/** Bun.serve wants the protocol's version as it is on the wire. */
-function forBun({ minVersion, ...tls }: TlsSettings) {
-  return { ...tls, minVersion: { "TLSv1.2": 0x0303 }[minVersion] };
 }
 
 function allRoutes(parts: DoorParts, options: ServerOptions, state: TextState | undefined): Route[] {

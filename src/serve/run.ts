@@ -49,8 +49,7 @@ export async function runServer(options: RunOptions): Promise<void> {
       { engine, version, commit, log, ...(state && { state }), ...(serverName === undefined ? {} : { serverName }) },
       options.server,
     );
-    const page =
-      options.metricsPort === undefined ? undefined : await serveMetrics(server.metrics.registry, options.metricsPort);
+    const page = options.metricsPort === undefined ? undefined : await serveMetrics(server, options.metricsPort);
     if (page !== undefined) log.info("metrics", { url: page.url });
     const { address, httpUrl } = server;
     options.onReady({

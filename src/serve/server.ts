@@ -124,8 +124,8 @@ export async function startServer(parts: ServerParts, given: Partial<ServerOptio
     now: monotonicS,
   });
   const address = await listenGrpc(server, listening, gate);
-  const http = openHttp(
-    { engine, store, metrics, calls, log, stop: stopping.signal, now: monotonicS, stateDir: state?.dir },
+  const http = await openHttp(
+    { engine, store, metrics, calls, connections, log, stop: stopping.signal, now: monotonicS, stateDir: state?.dir },
     listening,
     options,
   );
@@ -165,11 +165,11 @@ export async function startServer(parts: ServerParts, given: Partial<ServerOptio
 }
 
 /** When nobody asked for the door, a port that is taken is no reason to stop. */
-function openHttp(parts: DoorParts, listening: Listening, options: ServerOptions): HttpDoor | undefined {
+async function openHttp(parts: DoorParts, listening: Listening, options: ServerOptions): Promise<HttpDoor | undefined> {
   const { http, tls } = listening;
   if (http === undefined) return undefined;
   try {
-    return openHttpDoor(parts, { bind: http, tls }, options);
+    return await openHttpDoor(parts, { bind: http, tls }, options);
   } catch (error) {
     const reason = `--http ${addressOf(http)}: ${reasonOf(error instanceof Error ? error : new Error(String(error)))}`;
     if (options.http?.isDefault !== true) throw new Error(reason);

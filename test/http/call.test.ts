@@ -16,8 +16,7 @@ function callWith(body: ReadableStream<Uint8Array> | string, given: Given = {}):
   const { bodyTimeoutS = 60, maxBytes = 100, unfinished = new UnfinishedBodies(1000), signal = null } = given;
   const request = new Request("http://127.0.0.1/v1/responses", { method: "POST", body, signal });
   const stop = new AbortController().signal;
-  const told = { arrived: () => {}, end: () => {} };
-  return new Call({ request, params: [], maxBytes, bodyTimeoutS, unfinished, stop, ...told });
+  return new Call({ request, params: [], maxBytes, bodyTimeoutS, unfinished, stop, end: () => {} });
 }
 
 /** A body that begins with so many spaces, and is the number 1 when it is ended. */
