@@ -16,6 +16,7 @@ import { checkListening, type Listening, reasonOf } from "../host/listening.ts";
 import type { Log } from "../host/log.ts";
 import { Metrics } from "../host/metrics.ts";
 import { defaultServerOptions, type ServerOptions } from "../host/options.ts";
+import { seldom } from "../host/seldom.ts";
 import { sessionEvents } from "../host/session-events.ts";
 import { within } from "../host/within.ts";
 import { type DoorParts, type HttpDoor, openHttpDoor } from "../http/door.ts";
@@ -129,15 +130,11 @@ export async function startServer(parts: ServerParts, given: Partial<ServerOptio
     listening,
     options,
   );
-  const sweep = setInterval(
-    () => void inWords(log, "idle sessions could not be removed", store.evictIdle()),
-    sweepEveryMs(options.sessionTtlS),
-  );
+  const evictIdle = told(log, "idle sessions could not be removed", () => store.evictIdle());
+  const sweep = setInterval(() => void evictIdle(), sweepEveryMs(options.sessionTtlS));
   sweep.unref();
-  const handingOver = setInterval(
-    () => void inWords(log, "sessions could not be handed over", store.handOver()),
-    handOverEveryMs,
-  );
+  const handOver = told(log, "sessions could not be handed over", () => store.handOver());
+  const handingOver = setInterval(() => void handOver(), handOverEveryMs);
   handingOver.unref();
   const unwatchDescriptors = watchDescriptors(log, monotonicS);
 
@@ -195,9 +192,11 @@ async function shutdown(server: Server): Promise<void> {
   server.forceShutdown();
 }
 
-/** Work that nobody waits for: what goes wrong is logged. */
-async function inWords(log: Log, failure: string, work: Promise<void>): Promise<void> {
-  await work.catch((error: unknown) => log.warn(`${failure}: ${error instanceof Error ? error.message : error}`));
+/** Does what nobody waits for; what goes wrong is logged, however often it does. */
+function told(log: Log, failure: string, work: () => Promise<void>): () => Promise<void> {
+  const warn = seldom(failure, { write: log.warn, now: monotonicS });
+  return () =>
+    work().catch((error: unknown) => warn({ error: error instanceof Error ? error.message : String(error) }));
 }
 
 /** A session outlives its TTL by a quarter at most, and looking this seldom costs nothing. */

@@ -132,12 +132,25 @@ test("a second server on the folder is refused before it loads anything", async 
   expect(error.message).toContain(`is in use by another kakeya (process ${server.process.pid} on `);
 });
 
-test("options about the state folder need one", async () => {
-  for (const flags of [["--sync", "full"], ["--keep-ids", "10"], ["--rebuild"]]) {
-    expect((await rejection(serve(...flags))).message).toContain(
-      `${flags[0]} is about the folder of --state: add --state DIR`,
-    );
-  }
+test.each<[string[], string]>([
+  [["--sync", "full"], "--sync is about --state: add --state DIR or --state postgres://..."],
+  [["--keep-ids", "10"], "--keep-ids is about --state"],
+  [["--rebuild"], "--rebuild is about --state"],
+  [["--state-lease", "5s", "--state", "folder"], "--state-lease is about a database: add --state postgres://..."],
+  [["--state-wait", "5s"], "--state-wait is about a database"],
+  [["--state-password-file", "file", "--state", "folder"], "--state-password-file is about a database"],
+  [["--server-name", "a", "--state", "folder"], "--server-name is about a database"],
+  [["--state", "postgres://db/kakeya", "--state-lease", "500ms"], '--state-lease must be 1 s or longer, not "500ms"'],
+])("options about a state that is not there, or is another kind, are refused: %p", async (flags, message) => {
+  expect((await rejection(serve(...flags))).message).toContain(message);
+});
+
+test("a password on the command line is warned of, and told to nobody", async () => {
+  const url = "postgres://kakeya:secret@localhost/none?host=/nowhere";
+  const { message } = await rejection(serve("--state", url, "--state-wait", "0s"));
+  expect(message).toContain("the password of --state shows in the list of processes");
+  expect(message).toContain("postgres://kakeya@localhost/none?host=/nowhere can't be reached");
+  expect(message).not.toContain("secret");
 });
 
 test.skipIf(whyNoSmallDisk() !== undefined)(

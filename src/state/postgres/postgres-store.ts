@@ -250,10 +250,12 @@ export class PostgresStore implements StateStore {
   async saveSnapshot(lease: Lease, snapshot: Snapshot): Promise<void> {
     const { key } = await this.work.transaction((query) => this.#snapshotable(query, lease, snapshot.position));
     const written = await writeBody(this.work.each, lease.server ?? nobody, snapshot);
+    const unused = new Set<number>();
     try {
       await this.work.transaction(async (query) => {
         const row = await this.#snapshotable(query, lease, snapshot.position);
-        const { snapshotBytes, neededFrom } = await addSnapshot(query, key, written);
+        const { snapshotBytes, neededFrom, replaced } = await addSnapshot(query, key, written);
+        for (const body of replaced) unused.add(body);
         const keptFrom = await this.#drop(query, row, neededFrom);
         const set = "UPDATE kakeya.sessions SET kept_from = $2, snapshot_bytes = $3 WHERE key = $1";
         await query(set, [key, keptFrom, snapshotBytes]);
@@ -262,7 +264,8 @@ export class PostgresStore implements StateStore {
       await this.work.run((query) => removeUnused(query, written.body)).catch(() => {});
       throw error;
     }
-    // Where this fails, the next snapshot makes up for it.
+    // What fails here is done by the next snapshot, or when a server begins after this one has ended.
+    for (const body of unused) await removeUnused(this.work.each, body).catch(() => {});
     await packRows(this.work.each, { key, id: lease.id }).catch(() => {});
   }
 

@@ -79,25 +79,26 @@ export async function removeAbandoned(link: Link): Promise<void> {
 
 /**
  * Within a transaction that has locked the session: the body takes the place of the less useful generation.
- * @returns bytes of both, and the position from which on all ids are needed: 0 when there are not two of them
+ * @returns bytes of both; the position from which on all ids are needed, 0 when there are not two of them; and the bodies
+ * that it does not have any more, which take too long to remove under that lock
  */
 export async function addSnapshot(
   query: Query,
   key: number,
   { body, bytes, facts }: Written,
-): Promise<{ snapshotBytes: number; neededFrom: number }> {
+): Promise<{ snapshotBytes: number; neededFrom: number; replaced: number[] }> {
   const before = byUse(await generations(query, key), facts.facts).filter((generation) => generation.body !== body);
-  const replaced = before.slice(0, -1);
+  const replaced = before.slice(0, -1).map((old) => old.body);
   const kept = before.slice(-1);
   for (const old of replaced) {
-    await query("DELETE FROM kakeya.snapshots WHERE session = $1 AND body = $2", [key, old.body]);
-    await removeUnused(query, old.body);
+    await query("DELETE FROM kakeya.snapshots WHERE session = $1 AND body = $2", [key, old]);
   }
   await insertSnapshot(query, key, { body, bytes, facts });
   const both = byUse([...kept, { body, bytes, facts }], facts.facts);
   const [older] = both.length < 2 ? [] : both;
   return {
     snapshotBytes: both.reduce((sum, generation) => sum + generation.bytes, 0),
+    replaced,
     neededFrom: older !== undefined && isOf(older, facts.facts) ? (older.facts?.position ?? 0) : 0,
   };
 }
