@@ -34,10 +34,12 @@ test("options without a value are left out, and a value that looks like an optio
 
 test("every option is spelled out, with the command's own defaults", async () => {
   using scratch = scratchDir();
-  expect(await line(["bench"], scratch.path)).toContain(" bench --duration 14400 --turn-spacing 30 --sessions 1 --template raw ");
+  expect(await line(["bench"], scratch.path)).toContain(
+    " bench --duration 14400 --turn-spacing 30 --sessions 1 --template raw ",
+  );
   expect(await line(["smoke"], scratch.path)).toContain(" smoke --duration 30m ");
   expect(await line(["serve", "--window", "256"], scratch.path)).toContain(
-    " serve --quant q8 --device auto --kv f32 --sink 4 --window 256 --draft auto --bind 127.0.0.1:50051 --capacity 4 --sync normal ",
+    " serve --quant q8 --device auto --kv f32 --sink 4 --window 256 --draft auto --bind 127.0.0.1:50051 --capacity 4 --state-lease 10s --state-wait 10s --sync normal ",
   );
 });
 
