@@ -2,8 +2,10 @@
  * Attacks servers of its own on loopback, bounded in count and time (about two minutes), and prints JSON: what each
  * attack took from the server and from its other clients. Exit code 1 when a bound does not hold.
  *
- * - silence: 70 connections that say nothing to a server with 64 descriptors, and 10 that don't close when it does;
- * - unfinished: 250 requests of 4 MiB on one connection, each short of one byte, without and with the token;
+ * - silence: 70 connections that say nothing to a server with 64 descriptors, at each of its doors, and 10 that don't
+ *   close when it does;
+ * - unfinished: 250 requests of 4 MiB on one connection, each short of one byte, without and with the token; the same to
+ *   the HTTP door, each on a connection of its own;
  * - resets: 20,000 calls that are reset at once, on one connection and on eight, without and with the token.
  *
  *     bun tools/attack.ts [--kakeya "dist/kakeya"] > results/measurements/attack.json
@@ -32,6 +34,7 @@ const startedAt = new Date();
 const loadAtStart = loadavg();
 const silence = await silentConnections();
 const unfinished = { withoutToken: await unfinishedRequests({}), withToken: await unfinishedRequests(authorized) };
+const bodies = { withoutToken: await unfinishedBodies({}), withToken: await unfinishedBodies(authorized) };
 const resets = {
   withoutToken: await resetBursts({}, 1),
   withToken: await resetBursts(authorized, 1),
@@ -41,19 +44,24 @@ rmSync(folder, { recursive: true });
 
 const all = Object.values(resets);
 const bounds = {
-  "a new client is answered beside the silent ones": silence.newClientAnswered,
+  "a new client is answered beside the silent ones, at whichever door": silence.newClientAnswered,
   "silence costs less than a tenth of a core": silence.cpuShare < 0.1,
   "connections that the peer does not close are gone": silence.descriptorsLeftToThePeer === 0,
   "without the token nothing is kept: less than 64 MB": unfinished.withoutToken.grewBytes < 64e6,
   "with the token 32 MiB of one connection's requests are kept": unfinished.withToken.keptBytes <= 32 * 2 ** 20,
   // What was given up is memory until the garbage collector has come by.
   "and memory grows by less than 320 MB": unfinished.withToken.grewBytes < 320e6,
+  "of HTTP's bodies nothing is kept without the token: less than 64 MB": bodies.withoutToken.grewBytes < 64e6,
+  "with the token memory grows by less than 320 MB": bodies.withToken.grewBytes < 320e6,
+  "others are answered beside the bodies": bodies.withoutToken.othersAnswered && bodies.withToken.othersAnswered,
   "an attack with resets takes less than 250 ms of the server's time": all.every(({ cpuOfOneMs }) => cpuOfOneMs < 250),
   "turns of others stay under 250 ms": turnsStayShort(),
 };
 const world = { cpu: cpus()[0]?.model, cores: cpus().length, loadAtStart, loadAtEnd: loadavg() };
 const times = { startedAt: startedAt.toISOString(), finishedAt: new Date().toISOString() };
-console.log(JSON.stringify({ kind: "attack", ...times, ...world, bounds, silence, unfinished, resets }, null, 2));
+console.log(
+  JSON.stringify({ kind: "attack", ...times, ...world, bounds, silence, unfinished, bodies, resets }, null, 2),
+);
 process.exit(Object.values(bounds).includes(false) ? 1 : 0);
 
 /** A machine whose turns are slow without an attack, too, can't tell. */
@@ -64,14 +72,21 @@ function turnsStayShort(): boolean | "inconclusive: the machine is busy" {
 
 async function silentConnections() {
   const limited = ["sh", "-c", 'ulimit -n 64; exec "$@"', "sh", ...kakeya];
-  await using server = await serve(limited);
+  const webDoors = freeAddresses(2);
+  const [http = "", metrics = ""] = webDoors;
+  await using server = await serve(limited, "--http", http, "--metrics-port", metrics.split(":")[1] ?? "");
   const before = descriptors(server.pid);
-  const silent = await Promise.all(Array.from({ length: 70 }, () => openSocket(server.address)));
-  const cpuBeforeS = cpuSeconds(server.pid);
-  await Bun.sleep(3000);
-  const cpuShare = (cpuSeconds(server.pid) - cpuBeforeS) / 3;
-  const newClientAnswered = await answers(server.address);
-  for (const socket of silent) socket.destroy();
+  let cpuShare = 0;
+  let newClientAnswered = true;
+  for (const door of [server.address, ...webDoors]) {
+    const silent = await Promise.all(Array.from({ length: 70 }, () => openSocket(door)));
+    const cpuBeforeS = cpuSeconds(server.pid);
+    await Bun.sleep(3000);
+    cpuShare = Math.max(cpuShare, (cpuSeconds(server.pid) - cpuBeforeS) / 3);
+    newClientAnswered &&= await answers(server.address);
+    for (const web of webDoors) newClientAnswered &&= await answersHttp(web);
+    for (const socket of silent) socket.destroy();
+  }
 
   // They greet, never answer a ping, and keep their side open: the server closes after 20 s + 10 s, and 2 s later for good.
   const deaf = await Promise.all(Array.from({ length: 10 }, () => openHalf(server.address)));
@@ -109,6 +124,27 @@ async function unfinishedRequests(headers: Record<string, string>) {
   const othersAnswered = await answers(server.address, { token });
   session.destroy();
   return { beforeBytes: before, mostBytes: most, grewBytes: most - before, keptBytes, othersAnswered };
+}
+
+async function unfinishedBodies(headers: Record<string, string>) {
+  const [http = ""] = freeAddresses(1);
+  await using server = await serve(kakeya, "--token-file", join(folder, "token"), "--http", http);
+  const before = residentBytes(server.pid);
+  const lines = ["POST /v1/responses HTTP/1.1", `Host: ${http}`, `Content-Length: ${4 * 2 ** 20}`];
+  const head = [...lines, ...Object.entries(headers).map(([name, value]) => `${name}: ${value}`), "", ""].join("\r\n");
+  const body = Buffer.alloc(4 * 2 ** 20 - 1, 0x20);
+  const sockets = await Promise.all(Array.from({ length: 250 }, () => openSocket(http)));
+  for (const socket of sockets) {
+    socket.resume().write(head);
+    socket.write(body);
+  }
+  let most = before;
+  for (const endsAt = performance.now() + 10_000; performance.now() < endsAt; await Bun.sleep(20)) {
+    most = Math.max(most, residentBytes(server.pid));
+  }
+  const othersAnswered = (await answers(server.address, { token })) && (await answersHttp(http));
+  for (const socket of sockets) socket.destroy();
+  return { beforeBytes: before, mostBytes: most, grewBytes: most - before, othersAnswered };
 }
 
 async function resetBursts(headers: Record<string, string>, connections: number) {
@@ -171,6 +207,24 @@ async function answers(address: string, options: ClientOptions = {}): Promise<bo
   using client = new Client(address, options);
   return await client.runtimeInfo({ signal: AbortSignal.timeout(5000) }).then(
     () => true,
+    () => false,
+  );
+}
+
+/** host:port where nobody listens at this moment. */
+function freeAddresses(count: number): string[] {
+  const listeners = Array.from({ length: count }, () =>
+    Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } }),
+  );
+  const addresses = listeners.map(({ port }) => `127.0.0.1:${port}`);
+  for (const listener of listeners) listener.stop(true);
+  return addresses;
+}
+
+/** Whether an HTTP door answers a request that comes now within 5 s, whatever it says. */
+async function answersHttp(address: string): Promise<boolean> {
+  return await fetch(`http://${address}/health`, { signal: AbortSignal.timeout(5000), keepalive: false }).then(
+    ({ status }) => status > 0,
     () => false,
   );
 }

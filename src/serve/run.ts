@@ -31,7 +31,7 @@ export interface RunOptions {
   state?: StateOptions;
 }
 
-/** Loads the model and serves it until told to stop. @throws EngineCrashed when the engine dies meanwhile. */
+/** Loads the model and serves it until told to stop. @throws Error when the engine or the state's thread crashes meanwhile. */
 export async function runServer(options: RunOptions): Promise<void> {
   const { log, stop, version, commit } = options;
   const serverName = options.state !== undefined && "url" in options.state ? options.state.serverName : undefined;
@@ -59,12 +59,13 @@ export async function runServer(options: RunOptions): Promise<void> {
       ...(httpUrl === undefined ? {} : { httpUrl }),
     });
 
-    await Promise.race([aborted(stop), aborted(engine.crashed)]);
-    if (engine.crashed.aborted) log.error("engine crashed", { error: engine.crashed.reason.message });
+    const crashed = AbortSignal.any([engine.crashed, ...(state ? [state.store.crashed] : [])]);
+    await Promise.race([aborted(stop), aborted(crashed)]);
+    if (crashed.aborted) log.error("a thread crashed", { error: crashed.reason.message });
     log.info("stopping", { sessions: server.store.activeCount });
     await server.stop();
     await page?.close();
-    if (engine.crashed.aborted) throw engine.crashed.reason;
+    if (crashed.aborted) throw crashed.reason;
   } finally {
     await engine.close();
   }

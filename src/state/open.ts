@@ -7,26 +7,37 @@ interface Pending {
   reject: (error: Error) => void;
 }
 
+/** A store in a thread of its own. */
+export interface OpenState extends StateStore {
+  /** Aborts when the thread has crashed. Nothing is stored any more: a server can only end, and be started again. */
+  readonly crashed: AbortSignal;
+}
+
 /**
  * Opens a state folder, or a database, in a thread of its own, so that waiting for the disk holds up neither calls nor
  * the engine, and so that a busy main thread loses no lease.
  * @throws StateError unusable, in-use, newer, damaged, full, unreachable
  */
-export async function openState(options: OpenOptions): Promise<StateStore> {
-  const store = new WorkerStore(new Worker(new URL("./state-worker.ts", import.meta.url).href));
+export async function openState(
+  options: OpenOptions,
+  worker = new Worker(new URL("./state-worker.ts", import.meta.url).href),
+): Promise<OpenState> {
+  const store = new WorkerStore(worker);
   await store.open(options);
   return store;
 }
 
-class WorkerStore implements StateStore {
+class WorkerStore implements OpenState {
   readonly #pending = new Map<number, Pending>();
   #nextId = 1;
+  readonly #crashed = new AbortController();
+  readonly crashed = this.#crashed.signal;
   #ended: Error | undefined;
 
   constructor(private readonly worker: Worker) {
     worker.onmessage = ({ data }: MessageEvent<FromWorker>) => this.#receive(data);
-    worker.onerror = (event) => this.#end(new Error(`the state's thread crashed: ${event.message}`));
-    worker.addEventListener("close", () => this.#end(new Error("the state's thread ended unexpectedly")));
+    worker.onerror = (event) => this.#crash(`the state's thread crashed: ${event.message}`);
+    worker.addEventListener("close", () => this.#crash("the state's thread ended unexpectedly"));
   }
 
   create: StateStore["create"] = (session) => this.#call({ method: "create", args: [session] });
@@ -86,6 +97,12 @@ class WorkerStore implements StateStore {
     this.#pending.delete(message.id);
     if (message.kind === "answer") pending?.resolve(message.value as never);
     else pending?.reject(errorOf(message.error));
+  }
+
+  #crash(why: string): void {
+    if (this.#ended) return;
+    this.#end(new Error(why));
+    this.#crashed.abort(this.#ended);
   }
 
   #end(why: Error): void {

@@ -47,6 +47,7 @@ async function walked(killedIn: readonly number[]) {
     if (!turn?.ok) throw new Error(`turn ${i} failed: ${turn?.error_str}`);
     turns.push(turn);
   }
+  await kills.recovered(); // The last kill may have come with the answer's last ids already under way.
   return { turns, restarts: kills.restarts, lastAnswerIds: walk.lastAnswerIds };
 }
 
