@@ -3,7 +3,7 @@
  * are killed, stopped and restarted. Needs Debian's haproxy, nginx and postgresql; prints JSON, and exits with 1 when
  * anything was not as it must be.
  *
- *     bun tools/fleet-trial.ts [--parts routing,kill,pause,rolling,faults,disk,database] [--proxies haproxy,nginx] [--duration 10m]
+ *     bun tools/fleet-trial.ts [--parts routing,http,kill,pause,rolling,faults,disk,database] [--proxies haproxy,nginx] [--duration 10m]
  *         [--sessions 300] [--think 5s] [--lease 10s] [--every 60s]
  */
 

@@ -26,6 +26,8 @@ export function connect(address: string, { tls = false }: ConnectOptions): Chann
     "grpc.use_local_subchannel_pool": 1,
     // An http_proxy in the environment is for the web, and can't reach this machine.
     "grpc.enable_http_proxy": 0,
+    // It repeats a call that was "refused" as if nobody had seen it; proxies say that of calls that were carried out, too.
+    "grpc.enable_retries": 0,
     "grpc.keepalive_time_ms": 30_000,
     "grpc.keepalive_timeout_ms": 10_000,
   };

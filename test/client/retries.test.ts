@@ -21,6 +21,9 @@ class Way implements AsyncDisposable {
   /** Bytes from the server until all is cut, once. */
   cutAfter: number | undefined;
 
+  /** The stream whose answer is replaced by REFUSED_STREAM, once: HAProxy does so when its server dies before answering. */
+  refused: number | undefined;
+
   private constructor(server: Server, target: string) {
     this.#server = server;
     this.target = target;
@@ -59,7 +62,7 @@ class Way implements AsyncDisposable {
       });
     }
     near.on("data", (bytes) => far.write(bytes));
-    far.on("data", (bytes) => {
+    far.on("data", (bytes: Buffer) => {
       if (this.cutAfter !== undefined) {
         this.cutAfter -= bytes.length;
         if (this.cutAfter < 0) {
@@ -68,7 +71,11 @@ class Way implements AsyncDisposable {
           return;
         }
       }
-      near.write(bytes);
+      if (this.refused !== undefined && hasHeaders(bytes, this.refused)) {
+        near.write(refusal(this.refused));
+        setTimeout(() => near.destroy(), 100);
+        this.refused = undefined;
+      } else near.write(bytes);
     });
   }
 
@@ -76,6 +83,24 @@ class Way implements AsyncDisposable {
     this.cut();
     this.#server.close();
   }
+}
+
+/** Whether one of the HTTP/2 frames (RFC 9113, section 4.1) is the HEADERS of a stream. */
+function hasHeaders(bytes: Buffer, stream: number): boolean {
+  for (let at = 0; at + 9 <= bytes.length; at += 9 + bytes.readUIntBE(at, 3)) {
+    if (bytes[at + 3] === 1 && bytes.readUInt32BE(at + 5) === stream) return true;
+  }
+  return false;
+}
+
+/** An RST_STREAM with REFUSED_STREAM. */
+function refusal(stream: number): Buffer {
+  const frame = Buffer.alloc(13);
+  frame.writeUIntBE(4, 0, 3);
+  frame[3] = 3;
+  frame.writeUInt32BE(stream, 5);
+  frame.writeUInt32BE(7, 9);
+  return frame;
 }
 
 let engine: Engine;
@@ -170,6 +195,19 @@ test("an answer that a stopping server ends is continued by the next one, bit by
   expect(seen).toEqual(expected);
   expect(session.lastResult?.stopReason).toBe("max-tokens");
   await server[Symbol.asyncDispose]();
+});
+
+test("a proxy that calls a stream refused, though its server has carried it out, doubles nothing", async () => {
+  await withState(async (server) => {
+    await using way = await Way.to(server.address);
+    using client = new Client(way.address);
+    const session = await client.createSession();
+    // The connection's second call.
+    way.refused = 3;
+    expect(await session.append([1, 2, 3])).toBe(3);
+    expect(way.refused).toBeUndefined();
+    expect((await session.info()).historyTokens).toBe(3);
+  });
 });
 
 describe("where a repetition could do something twice", () => {

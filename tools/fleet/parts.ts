@@ -3,6 +3,7 @@
 import { Client, type Session } from "../../src/client/index.ts";
 import { commitRate, countsOf, sizesOf } from "./database-costs.ts";
 import { Fleet, type FleetOptions } from "./fleet.ts";
+import { talkOverHttp } from "./http-chains.ts";
 import { Load, type LoadResult } from "./load.ts";
 import { routingOf, servedBy } from "./misses.ts";
 import type { ProxyKind } from "./processes.ts";
@@ -21,16 +22,16 @@ export interface TrialOptions {
 
 export interface PartResult {
   passed: boolean;
-  load: LoadResult;
+  load?: LoadResult;
   [measured: string]: unknown;
 }
 
 type Part = (proxy: ProxyKind, options: TrialOptions) => Promise<PartResult>;
 
-export const partNames = ["routing", "kill", "pause", "rolling", "faults", "disk", "database"] as const;
+export const partNames = ["routing", "http", "kill", "pause", "rolling", "faults", "disk", "database"] as const;
 export type PartName = (typeof partNames)[number];
 
-export const parts: Record<PartName, Part> = { routing, kill, pause, rolling, faults, disk, database };
+export const parts: Record<PartName, Part> = { routing, http, kill, pause, rolling, faults, disk, database };
 
 /** Nothing happens: each session's calls must reach one server. */
 async function routing(proxy: ProxyKind, options: TrialOptions): Promise<PartResult> {
@@ -38,6 +39,17 @@ async function routing(proxy: ProxyKind, options: TrialOptions): Promise<PartRes
   const load = await loadOf(fleet, options).run(() => sleep(options.durationS));
   const routed = routingOf(servedBy(fleet.servers));
   return { passed: isClean(load) && routed.misses === 0, load, routing: routed };
+}
+
+/** Chains of responses, which only the server that began them knows. */
+async function http(proxy: ProxyKind, options: TrialOptions): Promise<PartResult> {
+  await using fleet = await Fleet.start(fleetOptions(proxy, options));
+  const talk = (isOwn: boolean) => talkOverHttp(fleet.proxy.httpUrl, options.sessions, options.durationS / 2, isOwn);
+  const own = await talk(true);
+  // A hash alone knows nothing of an id that a server chose.
+  const servers = proxy === "haproxy" ? await talk(false) : undefined;
+  const passed = [own, servers].every((result) => Object.keys(result?.errors ?? {}).length === 0);
+  return { passed, ids_of_clients: own, ...(servers && { ids_of_servers: servers }) };
 }
 
 /** One server after the other is killed, and comes back once the others have had the time to take its sessions. */

@@ -102,6 +102,7 @@ export class FrontProxy {
     private readonly command: readonly string[],
     private readonly logPath: string,
     readonly address: string,
+    readonly httpUrl: string,
   ) {}
 
   /** @param folder of its own */
@@ -112,7 +113,12 @@ export class FrontProxy {
     writeFileSync(path, withPorts(readFileSync(join(docs, name), "utf8"), [grpcPort, httpPort], servers));
     const inFolder = ["-p", folder, "-e", "stderr", "-g", `daemon off; pid ${join(folder, "nginx.pid")};`];
     const command = { haproxy: ["haproxy", "-db", "-f", path], nginx: ["nginx", "-c", path, ...inFolder] }[kind];
-    const proxy = new FrontProxy(command, join(folder, `${kind}.log`), `127.0.0.1:${grpcPort}`);
+    const proxy = new FrontProxy(
+      command,
+      join(folder, `${kind}.log`),
+      `127.0.0.1:${grpcPort}`,
+      `http://127.0.0.1:${httpPort}`,
+    );
     await proxy.startAgain();
     return proxy;
   }
