@@ -106,6 +106,12 @@ export class Decoder {
     };
   }
 
+  /** Gives back the memory that only the largest step so far needed. */
+  trim(): void {
+    this.#logits.buffer.transfer(0);
+    this.#logits = new Float32Array(0);
+  }
+
   async close(): Promise<void> {
     await this.session.release();
     this.embedding.close();
