@@ -1,6 +1,7 @@
 import { chmodSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { atExit } from "./at-exit.ts";
 import { Postgres } from "./postgres.ts";
 import { FleetServer, FrontProxy, freePorts, type ProxyKind } from "./processes.ts";
 
@@ -24,7 +25,12 @@ export class Fleet implements AsyncDisposable {
   static async start({ proxy: kind, leaseS, capacity, diskBytes }: FleetOptions): Promise<Fleet> {
     const folder = mkdtempSync(join(tmpdir(), "kakeya-fleet-"));
     await using opened = new AsyncDisposableStack();
-    opened.defer(() => rmSync(folder, { recursive: true, force: true }));
+    const remove = () => rmSync(folder, { recursive: true, force: true });
+    const removed = atExit(remove);
+    opened.defer(() => {
+      remove();
+      removed();
+    });
     const clusterFolder = join(folder, "postgres");
     // PostgreSQL runs as somebody else.
     chmodSync(folder, 0o711);

@@ -4,7 +4,8 @@ import { spawnSync } from "node:child_process";
 import { chmodSync, chownSync, closeSync, mkdirSync, openSync, readdirSync, rmSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { SQL } from "bun";
-import { freePorts } from "./processes.ts";
+import { atExit } from "./at-exit.ts";
+import { freePorts, untilExit } from "./processes.ts";
 
 const versions = "/usr/lib/postgresql";
 const ballastName = "ballast";
@@ -18,6 +19,7 @@ export interface PostgresOptions {
 
 export class Postgres {
   #process: Bun.Subprocess | undefined;
+  #unmounted: (() => void) | undefined;
 
   private constructor(
     private readonly options: PostgresOptions,
@@ -30,7 +32,10 @@ export class Postgres {
     const [port = 0] = await freePorts(1);
     const postgres = new Postgres(options, port);
     mkdirSync(join(folder, "data"), { recursive: true });
-    if (diskBytes !== undefined) run(["mount", "-t", "tmpfs", "-o", `size=${diskBytes}`, "tmpfs", postgres.#disk]);
+    if (diskBytes !== undefined) {
+      run(["mount", "-t", "tmpfs", "-o", `size=${diskBytes}`, "tmpfs", postgres.#disk]);
+      postgres.#unmounted = atExit(() => run(["umount", "--lazy", postgres.#disk]));
+    }
     try {
       chmodSync(folder, 0o711);
       for (const path of [folder, postgres.#disk]) chownSync(path, ...postgres.#owner);
@@ -62,7 +67,7 @@ export class Postgres {
       "max_connections=200",
     ];
     const command = ["postgres", "-D", this.#cluster, "-p", String(this.port), ...settings];
-    this.#process = Bun.spawn(this.#asOwner(command), { stdout: log, stderr: log });
+    this.#process = untilExit(Bun.spawn(this.#asOwner(command), { stdout: log, stderr: log }));
     closeSync(log);
     for (;;) {
       if (this.#process.exitCode !== null) throw new Error(`PostgreSQL ended; see ${this.options.folder}/postgres.log`);
@@ -106,7 +111,9 @@ export class Postgres {
 
   async end(): Promise<void> {
     await this.stop();
-    if (this.options.diskBytes !== undefined) run(["umount", "--lazy", this.#disk]);
+    if (this.#unmounted === undefined) return;
+    run(["umount", "--lazy", this.#disk]);
+    this.#unmounted();
   }
 
   /** Where its tables are. */

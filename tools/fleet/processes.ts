@@ -6,6 +6,7 @@ import { createServer } from "node:net";
 import { join, resolve } from "node:path";
 import { Client } from "../../src/client/index.ts";
 import { readyAddress } from "../../src/host/ready.ts";
+import { atExit } from "./at-exit.ts";
 
 const docs = resolve(import.meta.dir, "../../docs/ops/fleet");
 const kakeya = [process.execPath, resolve(import.meta.dir, "../../src/main.ts")];
@@ -30,13 +31,23 @@ export async function freePorts(count: number): Promise<number[]> {
   });
 }
 
-function spawn(command: readonly string[], logPath: string, env: Record<string, string> = {}) {
+function spawn(command: readonly string[], logPath: string, endedBy: NodeJS.Signals = "SIGKILL") {
   const log = openSync(logPath, "a");
   try {
-    return Bun.spawn([...command], { stdin: "pipe", stdout: "pipe", stderr: log, env: { ...process.env, ...env } });
+    return untilExit(Bun.spawn([...command], { stdin: "pipe", stdout: "pipe", stderr: log }), endedBy);
   } finally {
     closeSync(log);
   }
+}
+
+/** Ends the process with this one. */
+export function untilExit<T extends { exited: Promise<number>; kill(signal: NodeJS.Signals): void }>(
+  child: T,
+  endedBy: NodeJS.Signals = "SIGKILL",
+): T {
+  const ended = atExit(() => child.kill(endedBy));
+  void child.exited.then(ended);
+  return child;
 }
 
 type Process = ReturnType<typeof spawn>;
@@ -125,7 +136,8 @@ export class FrontProxy {
 
   /** Resolves when it leads to a server. */
   async startAgain(): Promise<void> {
-    this.#process = spawn(this.command, this.logPath);
+    // nginx takes its workers along.
+    this.#process = spawn(this.command, this.logPath, "SIGTERM");
     const deadline = performance.now() + 20_000;
     for (;;) {
       using client = new Client(this.address, { retryS: 0 });
