@@ -27,7 +27,9 @@ export class Kills {
   onId(): void {
     const { times, durationS, clock } = this.#options;
     const dueS = (durationS * (this.#begun + 1)) / (times + 1);
-    if (this.#restarting !== undefined || this.#begun >= times || clock.nowS() < dueS) return;
+    // A kill after an answer's last id makes no call fail: its client waits until the server is back.
+    const isDown = this.restarts.length < this.#begun;
+    if (isDown || this.#begun >= times || clock.nowS() < dueS) return;
     this.#begun++;
     this.#restarting = this.#restart();
   }
