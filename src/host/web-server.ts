@@ -123,6 +123,8 @@ async function exchange(
     request === undefined
       ? new Response("the request line is not HTTP/1.1's\n", { status: 400 })
       : await answer({ request, peer: socket.remoteAddress, welcome: () => connections.welcome(socket) });
+  // What has arrived of a body that nobody reads is not kept until its connection closes.
+  if (request?.body?.locked === false) await request.body.cancel();
   await send(response, incoming, outgoing);
 }
 
@@ -152,10 +154,10 @@ function webRequest(
 function bodyOf(incoming: http.IncomingMessage): ReadableStream<Uint8Array> {
   const { socket } = incoming;
   socket.pause();
+  let ended = false;
   return new ReadableStream<Uint8Array>(
     {
       start(controller) {
-        let ended = false;
         const end = (finish: () => void) => {
           if (!ended) finish();
           ended = true;
@@ -172,6 +174,9 @@ function bodyOf(incoming: http.IncomingMessage): ReadableStream<Uint8Array> {
         incoming.once("close", () => end(() => controller.error(new Error("the connection closed in the body"))));
       },
       pull: () => void socket.resume(),
+      cancel() {
+        ended = true;
+      },
     },
     { highWaterMark: 0 },
   );
@@ -191,10 +196,10 @@ async function send(response: Response, incoming: http.IncomingMessage, outgoing
     ...(response.status === 204 ? {} : { "content-length": bytes.length }),
   });
   if (incoming.method !== "HEAD") outgoing.write(bytes);
-  // A connection that is closed with unread bytes takes the answer along.
-  if (!incoming.complete) await thrownAway(incoming);
-  outgoing.end();
-  if (!incoming.complete) incoming.socket.destroySoon();
+  if (incoming.complete) return void outgoing.end();
+  // The rest of the body is not read. A connection that is closed at once, with bytes unread, would take the answer along.
+  const timer = setTimeout(() => incoming.socket.destroy(), lingerS * 1000);
+  outgoing.once("close", () => clearTimeout(timer));
 }
 
 async function stream(body: ReadableStream<Uint8Array> | null, outgoing: http.ServerResponse): Promise<void> {
@@ -207,18 +212,4 @@ async function stream(body: ReadableStream<Uint8Array> | null, outgoing: http.Se
     if (outgoing.write(next.value)) continue;
     await Promise.race([gone, new Promise<void>((resolve) => outgoing.once("drain", resolve))]);
   }
-}
-
-/** Reads the rest of a body, keeping nothing, until it ends or its time is over. */
-async function thrownAway(incoming: http.IncomingMessage): Promise<void> {
-  await new Promise<void>((resolve) => {
-    const timer = setTimeout(resolve, lingerS * 1000);
-    const ended = () => {
-      clearTimeout(timer);
-      resolve();
-    };
-    incoming.once("end", ended).once("close", ended);
-    incoming.on("data", () => incoming.socket.resume()); // After the body's reader has paused it.
-    incoming.socket.resume();
-  });
 }

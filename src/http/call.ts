@@ -106,6 +106,7 @@ export class Call {
         held.add(value.length);
       }
     } catch (error) {
+      void reader.cancel().catch(() => {}); // What has arrived of the rest is not kept.
       throw request.signal.aborted ? new ApiError("the client left before its body was here", { status: 400 }) : error;
     } finally {
       clearTimeout(timer);
