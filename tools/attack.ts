@@ -150,7 +150,7 @@ async function unfinishedBodies(headers: Record<string, string>) {
 
 async function resetBursts(headers: Record<string, string>, connections: number) {
   await using server = await serve(kakeya, "--token-file", join(folder, "token"));
-  using client = new Client(server.address, { token });
+  using client = new Client(server.address, { token, retryS: 0 });
   const session = await client.createSession();
   const idle = await turnsWhile(session, Bun.sleep(3000));
   const block = callHeaders(appendTokens, headers);
@@ -205,7 +205,7 @@ async function serve(command: string[], ...flags: string[]) {
 
 /** Whether a client that comes now is answered within 5 s. */
 async function answers(address: string, options: ClientOptions = {}): Promise<boolean> {
-  using client = new Client(address, options);
+  using client = new Client(address, { retryS: 0, ...options });
   return await client.runtimeInfo({ signal: AbortSignal.timeout(5000) }).then(
     () => true,
     () => false,

@@ -153,14 +153,14 @@ async function uninterrupted(turns: readonly number[]): Promise<number[][]> {
 let server = await started();
 const walkers: Walker[] = [];
 {
-  using client = new Client(server.address);
+  using client = new Client(server.address, { retryS: 0 });
   for (let index = 0; index < clients; index++) {
     const { id } = await client.createSession({ label: `walker ${index}` });
     walkers.push({ index, id, turn: 0, history: [], afterPrompt: 0, afterTurn: 0 });
   }
 }
 for (let kill = 0; kill <= times; kill++) {
-  using client = new Client(server.address);
+  using client = new Client(server.address, { retryS: 0 });
   if (kill > 0) for (const walker of walkers) await found(client, walker);
   finishing = kill === times;
   let dead = false;
@@ -182,7 +182,7 @@ for (let kill = 0; kill <= times; kill++) {
 }
 const infos = [];
 {
-  using client = new Client(server.address);
+  using client = new Client(server.address, { retryS: 0 });
   for (const { id } of walkers) infos.push(await client.session(id).info());
 }
 await server.stop();

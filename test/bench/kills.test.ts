@@ -23,7 +23,7 @@ async function walked(killedIn: readonly number[]) {
     flags: ["--state", join(scratch.path, "state")],
     logPath: join(scratch.path, "log"),
   });
-  using client = new Client(server.address);
+  using client = new Client(server.address, { retryS: 0 });
   let due = 0;
   const clock = { ...systemClock(), nowS: () => due };
   const kills = new Kills({ server, times: killedIn.length, durationS: killedIn.length + 1, clock });
