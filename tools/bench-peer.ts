@@ -3,7 +3,7 @@
  * once, decode with a full window of 1,024. Each ratio is of one round, in which the peer ran just before; quoted is the
  * median. Guesses are off, since random weights repeat themselves. Times of one machine prove little: read the ratios.
  *
- *     bun tools/bench-peer.ts --model DIR [--quants q4,q8] [--rounds 5] [--threads 2]
+ *     bun tools/bench-peer.ts --model DIR [--quants q4,q8] [--kv f32] [--rounds 5] [--threads 2]
  *                             [--peer-q4 COMMAND] [--peer-q8 COMMAND]
  *
  * A peer prints `name=number` lines: decode_tokens_per_s, prefill_tokens_per_s, eight_tokens_per_s, deep_tokens_per_s.
@@ -24,6 +24,7 @@ const { values } = parseArgs({
   options: {
     model: { type: "string" },
     quants: { type: "string", default: "q4,q8" },
+    kv: { type: "string", default: "f32" },
     rounds: { type: "string", default: "5" },
     threads: { type: "string", default: String(availableParallelism()) },
     "peer-q4": { type: "string" },
@@ -44,7 +45,7 @@ for (let round = 0; round < Number(values.rounds); round++) {
   }
 }
 rmSync(folder, { recursive: true });
-const world = { cpu: cpus()[0]?.model, cores: cpus().length, threads: Number(values.threads) };
+const world = { kv: values.kv, cpu: cpus()[0]?.model, cores: cpus().length, threads: Number(values.threads) };
 const cases = values.quants.split(",").map(summary);
 console.log(
   JSON.stringify({ kind: "bench_peer", model: values.model ?? "kakeya-tiny", ...world, cases, rounds }, null, 2),
@@ -106,7 +107,8 @@ async function withServer<T>(
   use: (client: Client) => Promise<T>,
 ): Promise<T> {
   const model = values.model === undefined ? [] : ["--model", values.model];
-  const flags = ["--quant", quant, "--window", window, "--capacity", capacity, "--threads", values.threads].map(String);
+  const sizes = ["--window", window, "--capacity", capacity, "--threads", values.threads].map(String);
+  const flags = ["--quant", quant, "--kv", values.kv, ...sizes];
   await using server = await OwnServer.start({
     kakeya: [process.execPath, resolve(import.meta.dir, "../src/main.ts")],
     flags: [...model, ...flags, "--draft", "off", "--log-level", "warn"],
