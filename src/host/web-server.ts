@@ -163,9 +163,8 @@ function bodyOf(incoming: http.IncomingMessage): ReadableStream<Uint8Array> {
           ended = true;
         };
         incoming.on("data", (chunk: Buffer) => {
-          if (ended) return;
-          socket.pause();
-          controller.enqueue(chunk);
+          if (!incoming.complete) socket.pause();
+          if (!ended) controller.enqueue(chunk);
         });
         incoming.once("end", () => {
           socket.resume(); // It tells when the client leaves.
@@ -176,6 +175,7 @@ function bodyOf(incoming: http.IncomingMessage): ReadableStream<Uint8Array> {
       pull: () => void socket.resume(),
       cancel() {
         ended = true;
+        if (!incoming.complete) socket.pause();
       },
     },
     { highWaterMark: 0 },
