@@ -39,12 +39,12 @@ export class Generations {
     return await this.bytes(key);
   }
 
-  /** The newest good snapshot with these facts that holds at most `atMost` tokens; damaged ones are set aside. */
-  async load(key: number, facts: Facts, atMost: number): Promise<LoadedSnapshot> {
+  /** The newest good snapshot with these facts, or any, that holds at most `atMost` tokens; damaged ones are set aside. */
+  async load(key: number, facts: Facts | undefined, atMost: number): Promise<LoadedSnapshot> {
     const setAside: string[] = [];
     const usable = this.#byUse(await this.#read(key, setAside), facts)
       .reverse()
-      .filter(({ header }) => header && differences(header.facts, facts).length === 0 && header.position <= atMost);
+      .filter(({ header }) => header && isOf(header, facts) && header.position <= atMost);
     for (const { path } of usable) {
       const snapshot = await this.#orSetAside(path, setAside, () => readSnapshotFile(path));
       if (snapshot !== undefined) return { snapshot, setAside };
@@ -65,9 +65,7 @@ export class Generations {
   /** The position from which on all ids are needed: that of the older generation; 0 when there are not two of them. */
   async neededFrom(key: number, facts: Facts): Promise<number> {
     const [older] = this.#byUse(await this.#read(key), facts);
-    return older?.header !== undefined && differences(older.header.facts, facts).length === 0
-      ? older.header.position
-      : 0;
+    return older?.header !== undefined && isOf(older.header, facts) ? older.header.position : 0;
   }
 
   /** The newest one with at most `atMost` tokens, whatever its facts. */
@@ -122,9 +120,8 @@ export class Generations {
   }
 
   /** The one to write over first, the one to load last. */
-  #byUse(generations: Generation[], facts: Facts): Generation[] {
-    const use = ({ header }: Generation) =>
-      header === undefined || differences(header.facts, facts).length > 0 ? -1 : header.position;
+  #byUse(generations: Generation[], facts: Facts | undefined): Generation[] {
+    const use = ({ header }: Generation) => (header !== undefined && isOf(header, facts) ? header.position : -1);
     return generations.sort((a, b) => use(a) - use(b));
   }
 
@@ -158,4 +155,8 @@ function absent<T>(instead: T): (error: unknown) => T {
     if (isAbsent(error)) return instead;
     throw error;
   };
+}
+
+function isOf(snapshot: SnapshotFacts, facts: Facts | undefined): boolean {
+  return facts === undefined || differences(snapshot.facts, facts).length === 0;
 }

@@ -25,7 +25,8 @@ export async function exportSession(
   if (found === undefined) throw new StateError("not-found", `there is no session "${id}"; see sessions list`);
   const { holder: _, ...session } = found;
   const ids = await store.ids(id, session.keptFrom, session.tokens);
-  const { snapshot } = await store.loadSnapshot(id, session.facts, session.tokens);
+  // Its facts are more than the session's: they name its layout, too.
+  const { snapshot } = await store.loadSnapshot(id, undefined, session.tokens);
   const { body = [], ...snapshotFacts } = snapshot ?? {};
   const facts = { session, ...(snapshot === undefined ? {} : { snapshot: snapshotFacts }) };
   try {

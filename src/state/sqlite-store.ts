@@ -208,7 +208,7 @@ export class SqliteStore implements StateStore {
     });
   }
 
-  loadSnapshot(id: string, facts: Facts, atMost: number): Promise<LoadedSnapshot> {
+  loadSnapshot(id: string, facts: Facts | undefined, atMost: number): Promise<LoadedSnapshot> {
     return this.#do(() => this.generations.load(this.#found(id).key, facts, atMost));
   }
 

@@ -148,8 +148,8 @@ export interface StateStore {
 
   /** The buffers under `body` are transferred: the caller can't use them any more. */
   saveSnapshot(lease: Lease, snapshot: Snapshot): Promise<void>;
-  /** The newest good snapshot of these facts that holds at most `atMost` tokens. */
-  loadSnapshot(id: string, facts: Facts, atMost: number): Promise<LoadedSnapshot>;
+  /** The newest good snapshot of these facts, or of any, that holds at most `atMost` tokens. */
+  loadSnapshot(id: string, facts: Facts | undefined, atMost: number): Promise<LoadedSnapshot>;
 
   /** A new session with the first `at` ids of another one, and its newest snapshot up to there. */
   fork(from: string, at: number, session: Omit<NewSession, "facts">): Promise<Lease>;

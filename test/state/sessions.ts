@@ -1,18 +1,21 @@
 import type { Facts } from "../../src/state/facts.ts";
 import type { NewSession, Snapshot } from "../../src/state/store.ts";
 
-export const facts: Facts = {
+/** What a session's ids are computed with. */
+const sessionFacts: Facts = {
   fingerprint: "f".repeat(64),
   sink: 4,
   window: 64,
   block: 32,
   device: "cpu",
   rowMultiple: 1,
-  format: 1,
 };
 
+/** A snapshot's facts name its layout as well. */
+export const facts: Facts = { ...sessionFacts, format: 1 };
+
 export function newSession(id: string): NewSession {
-  return { id, label: `label of ${id}`, eosTokenIds: [1, 2], facts };
+  return { id, label: `label of ${id}`, eosTokenIds: [1, 2], facts: sessionFacts };
 }
 
 /** `count` ids that differ from position to position. */

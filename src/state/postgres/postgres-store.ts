@@ -269,7 +269,7 @@ export class PostgresStore implements StateStore {
     await packRows(this.work.each, { key, id: lease.id }).catch(() => {});
   }
 
-  async loadSnapshot(id: string, facts: Facts, atMost: number): Promise<LoadedSnapshot> {
+  async loadSnapshot(id: string, facts: Facts | undefined, atMost: number): Promise<LoadedSnapshot> {
     const { key, damaged, ...loaded } = await this.#inOneView(async (query) => {
       const { key } = await this.#found(query, id);
       return { key, ...(await loadNewest(query, key, facts, atMost)) };

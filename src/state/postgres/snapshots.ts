@@ -128,13 +128,13 @@ export async function removeSnapshots(query: Query, key: number): Promise<void> 
 }
 
 /**
- * Within one view of the database: the newest good snapshot with these facts that holds at most `atMost` tokens, and
+ * Within one view of the database: the newest good snapshot with these facts, or any, that holds at most `atMost` tokens, and
  * the bodies that are damaged.
  */
 export async function loadNewest(
   query: Query,
   key: number,
-  facts: Facts,
+  facts: Facts | undefined,
   atMost: number,
 ): Promise<LoadedSnapshot & { damaged: number[] }> {
   const setAside: string[] = [];
@@ -205,13 +205,14 @@ function factsFrom(row: Row): SnapshotFacts | undefined {
 }
 
 /** The one to replace first, the one to load last. */
-function byUse(generations: Generation[], facts: Facts): Generation[] {
+function byUse(generations: Generation[], facts: Facts | undefined): Generation[] {
   const use = (generation: Generation) => (isOf(generation, facts) ? (generation.facts?.position ?? -1) : -1);
   return generations.sort((a, b) => use(a) - use(b));
 }
 
-function isOf(generation: Generation, facts: Facts): boolean {
-  return generation.facts !== undefined && differences(generation.facts.facts, facts).length === 0;
+function isOf(generation: Generation, facts: Facts | undefined): boolean {
+  if (generation.facts === undefined) return false;
+  return facts === undefined || differences(generation.facts.facts, facts).length === 0;
 }
 
 /** Covers the place as well. */
