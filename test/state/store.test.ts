@@ -145,7 +145,12 @@ describe.each(places)("%s", (_, newPlace) => {
     const fork = await store.fork("a", 1500, { id: "b", label: "the fork", eosTokenIds: [9] });
     await store.commit([{ lease: fork, position: 1500, ids: idsFrom(7, 1), generated: 1 }]);
     expect(await store.ids("b", 0, 1500)).toEqual(idsFrom(0, 1500));
-    expect(await store.find("b")).toMatchObject({ label: "the fork", eosTokenIds: [9], facts, tokens: 1501 });
+    expect(await store.find("b")).toMatchObject({
+      label: "the fork",
+      eosTokenIds: [9],
+      facts: newSession("a").facts,
+      tokens: 1501,
+    });
     expect((await store.loadSnapshot("b", facts, 1501)).snapshot?.position).toBe(1000);
     await store.saveSnapshot(fork, snapshotAt(1501));
     expect((await store.loadSnapshot("a", facts, 2000)).snapshot?.position).toBe(1900);
