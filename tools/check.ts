@@ -5,8 +5,10 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
+import { asked as gpu } from "../test/gpu/device.ts";
 import { testSeed } from "../test/seed.ts";
-import { coverageFaults, sourceFiles, sumOfCoverage } from "./coverage.ts";
+import { postgresPrograms } from "../test/state/postgres-programs.ts";
+import { coverageFaults, isJudgedWith, sourceFiles, sumOfCoverage } from "./coverage.ts";
 import { packageCommand } from "./package-command.ts";
 import { junitOf, runTestFiles, testFiles } from "./test-files.ts";
 
@@ -70,6 +72,8 @@ async function tests(): Promise<void> {
     return;
   }
   const startedAt = performance.now();
-  const faults = coverageFaults(sumOfCoverage(results.map(({ coverage }) => coverage)), sourceFiles(root));
+  const here = { gpu, postgres: postgresPrograms !== undefined };
+  const judged = sourceFiles(root).filter(({ path }) => isJudgedWith(here, path));
+  const faults = coverageFaults(sumOfCoverage(results.map(({ coverage }) => coverage)), judged);
   report("coverage", faults.length === 0, startedAt, faults.join("\n"));
 }

@@ -5,11 +5,9 @@ import { existsSync, mkdtempSync, readdirSync, readlinkSync, realpathSync, rmSyn
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { SQL, type Subprocess } from "bun";
+import { postgresPrograms } from "./postgres-programs.ts";
 
-const root = "/usr/lib/postgresql";
-const debian = existsSync(root) ? readdirSync(root).sort((a, b) => Number(b) - Number(a)) : [];
-const programs = [...debian.map((version) => join(root, version, "bin")), ...(process.env.PATH ?? "").split(":")];
-const bin = programs.find((dir) => existsSync(join(dir, "initdb")) && existsSync(join(dir, "postgres")));
+const bin = postgresPrograms;
 
 if (bin === undefined) console.log("no postgres programs here: what needs them is skipped");
 

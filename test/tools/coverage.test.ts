@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { coverageFaults, readLcov, sumOfCoverage } from "../../tools/coverage.ts";
+import { coverageFaults, isJudgedWith, readLcov, sumOfCoverage } from "../../tools/coverage.ts";
 
 const lcov = `TN:
 SF:src/kv/slab.ts
@@ -62,14 +62,23 @@ test("elsewhere nine lines of ten are enough, and fewer are not", () => {
     new Map([["src/a.ts", new Map(Array.from({ length: 100 }, (_, line) => [line, line < n ? 1 : 0]))]]);
   expect(coverageFaults(covered(90), sources("src/a.ts"))).toEqual([]);
   expect(coverageFaults(covered(89), sources("src/a.ts"))).toEqual([
-    "the rest of src/: 89.0% of 100 lines, less than 90%",
+    "the rest of src/: 89.0% of 100 lines, less than 90%; the most are missed in src/a.ts (11)",
   ]);
 });
 
 test("of a file that no test loads every line is missed; one of types alone has none", () => {
   const a = new Map([["src/a.ts", new Map(Array.from({ length: 90 }, (_, line) => [line, 1]))]]);
   const faults = (codeLines: number) => coverageFaults(a, [...sources("src/a.ts"), { path: "src/b.ts", codeLines }]);
-  expect(faults(11)).toEqual(["the rest of src/: 89.1% of 101 lines, less than 90%"]);
+  expect(faults(11)).toEqual([
+    "the rest of src/: 89.1% of 101 lines, less than 90%; the most are missed in src/b.ts (11), src/a.ts (0)",
+  ]);
   expect(faults(10)).toEqual([]);
   expect(coverageFaults(a, [{ path: "src/kv/types.ts", codeLines: 0 }, ...sources("src/a.ts")])).toEqual([]);
+});
+
+test("what needs a GPU or a database is judged where there is one", () => {
+  const judged = (path: string) => [false, true].map((there) => isJudgedWith({ gpu: there, postgres: there }, path));
+  expect(judged("src/engine/gpu-rings.ts")).toEqual([false, true]);
+  expect(judged("src/state/postgres/commit.ts")).toEqual([false, true]);
+  expect(judged("src/state/store.ts")).toEqual([true, true]);
 });
