@@ -37,7 +37,7 @@ const restShare = 0.9;
 /** What only runs where there is such a thing, and where its tests are asked for. */
 const needs = {
   postgres: /^src\/state\/postgres\//,
-  gpu: /^src\/(engine\/gpu-|graph\/ring-graph)/,
+  gpu: /^src\/(engine\/gpu-|graph\/ring-graph|devices\/(vulkan|trial))/,
 };
 
 /** Whether this machine's tests can run the file. */
