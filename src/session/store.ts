@@ -233,10 +233,12 @@ export class SessionStore {
   async endAll(): Promise<void> {
     this.#places.end();
     const parking = this.#parking;
-    for (const session of [...this.#sessions.values()]) {
+    // As they are at each step: others may leave meanwhile, and are waited for.
+    for (const session of this.#sessions.values()) {
       if (parking === undefined) await this.#end(session, "shutdown");
       else await this.#park(session, parking);
     }
+    await Promise.allSettled(this.#leaving.values());
     await parking?.settled();
   }
 

@@ -8,7 +8,7 @@ import type { SessionEvents, StoreOptions } from "../../src/session/store.ts";
 import { SessionStore } from "../../src/session/store.ts";
 import { StateError } from "../../src/state/errors.ts";
 import { SqliteStore } from "../../src/state/sqlite-store.ts";
-import type { StateStore } from "../../src/state/store.ts";
+import type { Lease, StateStore } from "../../src/state/store.ts";
 import { eventually } from "../eventually.ts";
 import { rejection } from "../rejection.ts";
 import { scratchDir } from "../scratch.ts";
@@ -485,4 +485,25 @@ test("long generations are snapshotted on the way, so that a kill costs little",
   await second.store.append(whole, prompt(1, 10));
   expect((await generated(second.store, whole, 905)).slice(900)).toEqual(after);
   await second[Symbol.asyncDispose]();
+});
+
+test("a session that is on its way to another server when the server stops leaves once, and is waited for", async () => {
+  using scratch = scratchDir();
+  let wanted: Lease[] = [];
+  const wrap = (state: StateStore) =>
+    new Proxy(state, {
+      get(target, name) {
+        if (name === "fleet") return async () => ({ server: wanted[0]?.server, wanted, connected: true });
+        const value = Reflect.get(target, name);
+        return typeof value === "function" ? value.bind(target) : value;
+      },
+    });
+  const first = await opened(scratch.path, { wrap });
+  const ids = [await created(first.store, "a"), await created(first.store, "b")];
+  for (const [i, id] of ids.entries()) await first.store.append(id, prompt(i, 40));
+  wanted = [...first.store.sessions].slice(1).flatMap(({ lease }) => lease ?? []);
+  expect(wanted).toHaveLength(1);
+  await Promise.all([first.store.handOver(), first.store.endAll()]);
+  expect(told.toSorted()).toEqual(["a parked", "b parked"]);
+  await first.state.close();
 });
