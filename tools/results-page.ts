@@ -33,6 +33,7 @@ How to read it:
   turn, and its work and latency gates have to fail.
 - \`kakeya-tiny-2h.json\` was made while the machine was also used for builds and measurements: its latency is the
   machine's, and the gate says so.
+- \`gpu-swiftshader-60.json\` ran on a GPU in software, beside other work: its counts tell, its times don't.
 - A model named \`random\` has a real model's shape and random weights: its times count, its words mean nothing.
 `;
 
