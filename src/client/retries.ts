@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import { ClientError, Status } from "nice-grpc";
 import type { GenerateDone } from "../gen/kakeya/v1/runtime.ts";
 
@@ -42,19 +43,7 @@ export class Patience {
     if (nowMs - this.#startedMs >= this.limitS * 1000) return false;
     const pauseMs = Math.min(longestPauseMs, firstPauseMs * 2 ** this.#pauses++);
     // At random, so that the clients of a server that went away don't come to the next one all at once.
-    await slept(pauseMs * (0.5 + Math.random() / 2), signal);
+    await sleep(pauseMs * (0.5 + Math.random() / 2), undefined, { signal }).catch(() => {});
     return !signal.aborted;
   }
-}
-
-function slept(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const end = () => {
-      clearTimeout(timer);
-      signal.removeEventListener("abort", end);
-      resolve();
-    };
-    const timer = setTimeout(end, ms);
-    signal.addEventListener("abort", end, { once: true });
-  });
 }

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import { Client, ResourceExhausted, type Session } from "../../src/client/index.ts";
 import { answerTokens, type Expected, idsOfTurn } from "./script.ts";
 
@@ -127,15 +128,6 @@ function describe(error: unknown): string {
   return error instanceof Error ? `${error.name}: ${error.message}` : String(error);
 }
 
-function rest(seconds: number, stop: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const end = () => {
-      clearTimeout(timer);
-      stop.removeEventListener("abort", end);
-      resolve();
-    };
-    const timer = setTimeout(end, seconds * 1000);
-    stop.addEventListener("abort", end, { once: true });
-    if (stop.aborted) end();
-  });
+async function rest(seconds: number, signal: AbortSignal): Promise<void> {
+  await sleep(seconds * 1000, undefined, { signal }).catch(() => {});
 }
