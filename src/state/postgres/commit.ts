@@ -66,7 +66,7 @@ function joined(entries: readonly JournalEntry[]): Part[] {
       continue;
     }
     const end = before.position + before.ids.length;
-    if (before.lease.epoch !== lease.epoch || before.lease.server !== lease.server) throw lost(lease.id);
+    if (before.lease.epoch !== lease.epoch || before.lease.server !== lease.server) throw lostLease(lease.id);
     if (end !== position) throw outOfOrder(lease.id, position, end);
     const both = new Uint32Array(before.ids.length + ids.length);
     both.set(before.ids);
@@ -93,7 +93,7 @@ async function refusalOf(query: Query, parts: readonly Part[]): Promise<StateErr
   for (const { lease, position } of parts) {
     const row = rows.get(lease.id);
     if (row === undefined) return new StateError("not-found", `there is no session "${lease.id}" any more`);
-    if (row.epoch !== lease.epoch || row.owner !== lease.server || !row.lives) return lost(lease.id);
+    if (row.epoch !== lease.epoch || row.owner !== lease.server || !row.lives) return lostLease(lease.id);
     if (row.tokens !== position) return outOfOrder(lease.id, position, row.tokens);
   }
   return new StateError("lost-lease", "the lease of this server ran out for a moment; try again");
@@ -118,7 +118,7 @@ async function stateOf(query: Query, parts: readonly Part[]) {
   );
 }
 
-function lost(id: string): StateError {
+export function lostLease(id: string): StateError {
   return new StateError("lost-lease", `the session "${id}" is not this server's any more; try again`);
 }
 

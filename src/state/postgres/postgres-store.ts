@@ -18,7 +18,7 @@ import type {
   Taken,
 } from "../store.ts";
 import type { PostgresAddress } from "./address.ts";
-import { commitSteps } from "./commit.ts";
+import { commitSteps, lostLease } from "./commit.ts";
 import { dropBefore, insertIds, packRows, readIds, requireEnd } from "./journal.ts";
 import { Link, type LinkOptions, type Query, type Row } from "./link.ts";
 import { alive, Membership } from "./membership.ts";
@@ -383,7 +383,7 @@ export class PostgresStore implements StateStore {
     );
     if (row !== undefined) return sessionFrom(row, server);
     await this.#found(query, id);
-    throw new StateError("lost-lease", `the session "${id}" is not this server's any more; try again`);
+    throw lostLease(id);
   }
 
   async #snapshotable(query: Query, lease: Lease, position: number): Promise<SessionRow> {
