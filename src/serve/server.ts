@@ -134,8 +134,10 @@ export async function startServer(parts: ServerParts, given: Partial<ServerOptio
   const sweep = setInterval(() => void evictIdle(), sweepEveryMs(options.sessionTtlS));
   sweep.unref();
   const handOver = told(log, "sessions could not be handed over", () => store.handOver());
-  const handingOver = setInterval(() => void handOver(), handOverEveryMs);
-  handingOver.unref();
+  // A folder is one server's: nobody else wants its sessions.
+  const isShared = state?.handOverWaitS !== undefined;
+  const handingOver = isShared ? setInterval(() => void handOver(), handOverEveryMs) : undefined;
+  handingOver?.unref();
   const unwatchDescriptors = watchDescriptors(log, monotonicS);
 
   return {
