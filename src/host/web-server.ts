@@ -205,11 +205,22 @@ async function send(response: Response, incoming: http.IncomingMessage, outgoing
 async function stream(body: ReadableStream<Uint8Array> | null, outgoing: http.ServerResponse): Promise<void> {
   const reader = body?.getReader();
   if (reader === undefined) return;
-  const gone = new Promise<void>((resolve) => outgoing.once("close", resolve));
-  void gone.then(() => reader.cancel()).catch(() => {});
+  outgoing.once("close", () => void reader.cancel().catch(() => {}));
   outgoing.flushHeaders();
   for (let next = await reader.read(); !next.done; next = await reader.read()) {
     if (outgoing.write(next.value)) continue;
-    await Promise.race([gone, new Promise<void>((resolve) => outgoing.once("drain", resolve))]);
+    await drained(outgoing);
   }
+}
+
+/** Resolves when more can be written, or the connection has closed. Leaves no listener behind, however often it is asked. */
+function drained(outgoing: http.ServerResponse): Promise<void> {
+  return new Promise((resolve) => {
+    const end = () => {
+      outgoing.off("drain", end).off("close", end);
+      resolve();
+    };
+    if (outgoing.destroyed) resolve();
+    else outgoing.once("drain", end).once("close", end);
+  });
 }
