@@ -2,16 +2,8 @@ import { afterAll, describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { generateIds } from "./generating.ts";
+import type { GoldenCase } from "./golden-case.ts";
 import { goldenModels, loadCore, quantizations } from "./models.ts";
-
-interface Case {
-  sink: number;
-  window: number;
-  tokens: number[];
-  checks: { position: number; top: [number, number][]; sum: number }[];
-  greedy: number[];
-  greedy_margin: number[];
-}
 
 interface Stream {
   turns: { prompt_ids: number[]; generated_ids: number[] }[];
@@ -20,7 +12,7 @@ interface Stream {
 const read = (path: string) => JSON.parse(readFileSync(join(import.meta.dir, "../golden", path), "utf8"));
 
 describe.each(goldenModels)("%s in float32", (model) => {
-  const cases: Case[] = read(`${model}/golden.json`).cases;
+  const cases: GoldenCase[] = read(`${model}/golden.json`).cases;
 
   test.each(cases.map((c) => [`S ${c.sink}, W ${c.window}, ${c.tokens.length} tokens`, c] as const))(
     "agrees with the float64 oracle: %s",
@@ -53,7 +45,7 @@ describe.each(goldenModels)("%s in float32", (model) => {
 
 /** Every cached number is off by up to half a step, a 254th of its row's largest; most of it averages out. */
 describe.each(goldenModels)("%s with a cache in 8 bits", (model) => {
-  const cases: Case[] = read(`${model}/golden.json`).cases;
+  const cases: GoldenCase[] = read(`${model}/golden.json`).cases;
 
   test.each(cases.map((c) => [`S ${c.sink}, W ${c.window}, ${c.tokens.length} tokens`, c] as const))(
     "stays near the float64 oracle: %s",

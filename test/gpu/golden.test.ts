@@ -2,23 +2,15 @@ import { describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { generateIds } from "../engine/generating.ts";
+import type { GoldenCase } from "../engine/golden-case.ts";
 import { goldenModels, loadCore } from "../engine/models.ts";
 import { asked, onGpu } from "./device.ts";
-
-interface Case {
-  sink: number;
-  window: number;
-  tokens: number[];
-  checks: { position: number; top: [number, number][]; sum: number }[];
-  greedy: number[];
-  greedy_margin: number[];
-}
 
 const read = (path: string) => JSON.parse(readFileSync(join(import.meta.dir, "../golden", path), "utf8"));
 
 /** One that never leaves the window, and one whose window wraps several times. */
 const cases = goldenModels.flatMap((model) =>
-  (read(`${model}/golden.json`).cases as Case[])
+  (read(`${model}/golden.json`).cases as GoldenCase[])
     .filter(({ tokens, window }) => tokens.length === 60 || window === 28)
     .map((golden) => [model, golden.window, golden] as const),
 );
