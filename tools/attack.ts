@@ -51,9 +51,8 @@ const bounds = {
   "with the token 32 MiB of one connection's requests are kept": unfinished.withToken.keptBytes <= 32 * 2 ** 20,
   // What was given up is memory until the garbage collector has come by.
   "and memory grows by less than 320 MB": unfinished.withToken.grewBytes < 320e6,
-  // Bun takes up to 512 KB from a connection at once, before anybody can say that it is not wanted.
-  "of HTTP's bodies less than 1 MB a connection is taken without the token": bodies.withoutToken.grewBytes < 250e6,
-  "with the token memory grows by less than half of what was sent": bodies.withToken.grewBytes < 525e6,
+  "of HTTP's bodies nothing is kept without the token: less than 64 MB": bodies.withoutToken.grewBytes < 64e6,
+  "with the token memory grows by less than twice the 64 MiB that may be held": bodies.withToken.grewBytes < 134e6,
   "others are answered beside the bodies": bodies.withoutToken.othersAnswered && bodies.withToken.othersAnswered,
   "an attack with resets takes less than 250 ms of the server's time": all.every(({ cpuOfOneMs }) => cpuOfOneMs < 250),
   "turns of others stay under 250 ms": turnsStayShort(),

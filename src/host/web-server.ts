@@ -9,6 +9,7 @@ import { type AddressInfo, createServer, type Server, type Socket } from "node:n
 import * as tls from "node:tls";
 import type { TcpBind } from "./bind.ts";
 import type { Connections } from "./connections.ts";
+import { freeBytes } from "./free-bytes.ts";
 import type { TlsSettings } from "./tls.ts";
 
 export interface WebServerOptions {
@@ -61,7 +62,10 @@ export async function startWebServer(options: WebServerOptions): Promise<WebServ
       sockets.delete(socket);
     });
   };
-  const hand = (socket: Socket) => parser.emit("connection", socket);
+  const hand = (socket: Socket) => {
+    parser.emit("connection", socket);
+    socket.on("data", freeBytes); // The parser, which listens first, has made a copy of what is a body's.
+  };
   const door: Server = options.tls === undefined ? createServer(hand) : tls.createServer({ ...options.tls }, hand);
   connections.guard(door);
   door.prependListener("connection", begin);
@@ -150,36 +154,75 @@ function webRequest(
   }
 }
 
-/** A body of which nothing is taken from the connection before somebody reads it. */
+/**
+ * A body of which nothing is taken from the connection before somebody reads it. Its chunks are the reader's to free; what
+ * has arrived when it is cancelled is freed.
+ */
 function bodyOf(incoming: http.IncomingMessage): ReadableStream<Uint8Array> {
   const { socket } = incoming;
-  socket.pause();
-  let ended = false;
+  const unread: Buffer[] = [];
+  let over: "ended" | "closed" | "cancelled" | undefined;
+  let isWanted = false;
+  let wake = () => {};
+  const hold = () => {
+    isWanted = false;
+    holdUnless(socket, () => isWanted || incoming.complete);
+  };
+  hold();
+  const end = (how: "ended" | "closed") => {
+    over ??= how;
+    wake();
+  };
+  incoming.on("data", (chunk: Buffer) => {
+    if (!incoming.complete) hold();
+    if (over === undefined) unread.push(chunk);
+    else freeBytes(chunk);
+    wake();
+  });
+  incoming.once("end", () => {
+    socket.resume(); // It tells when the client leaves.
+    end("ended");
+  });
+  incoming.once("close", () => end("closed"));
   return new ReadableStream<Uint8Array>(
     {
-      start(controller) {
-        const end = (finish: () => void) => {
-          if (!ended) finish();
-          ended = true;
-        };
-        incoming.on("data", (chunk: Buffer) => {
-          if (!incoming.complete) socket.pause();
-          if (!ended) controller.enqueue(chunk);
-        });
-        incoming.once("end", () => {
-          socket.resume(); // It tells when the client leaves.
-          end(() => controller.close());
-        });
-        incoming.once("close", () => end(() => controller.error(new Error("the connection closed in the body"))));
+      async pull(controller) {
+        while (unread.length === 0 && over === undefined) {
+          const woken = new Promise<void>((resolve) => {
+            wake = resolve;
+          });
+          isWanted = true;
+          socket.resume();
+          await woken;
+        }
+        const chunk = unread.shift();
+        if (chunk !== undefined) controller.enqueue(chunk);
+        else if (over === "ended") controller.close();
+        else if (over === "closed") throw new Error("the connection closed in the body");
       },
-      pull: () => void socket.resume(),
       cancel() {
-        ended = true;
-        if (!incoming.complete) socket.pause();
+        over = "cancelled";
+        for (const chunk of unread.splice(0)) freeBytes(chunk);
+        if (!incoming.complete) hold();
       },
     },
     { highWaterMark: 0 },
   );
+}
+
+/**
+ * Stops reading from a connection. Its pause() alone stops what is handed on; the chunk after it, of up to 512 KB, would be
+ * read and kept as long as the connection is paused. Both its stream and node:http's ask for that chunk in the next tick,
+ * and are overruled after it.
+ */
+function holdUnless(socket: Socket, isWanted: () => boolean): void {
+  socket.pause();
+  const hold = () => {
+    if (isWanted()) return;
+    socket.pause();
+    if ("_handle" in socket) (socket._handle as { pause?: () => void } | null)?.pause?.();
+  };
+  process.nextTick(() => process.nextTick(hold));
 }
 
 async function send(response: Response, incoming: http.IncomingMessage, outgoing: http.ServerResponse): Promise<void> {

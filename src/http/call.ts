@@ -1,3 +1,4 @@
+import { freeBytes } from "../host/free-bytes.ts";
 import { ApiError } from "./api-error.ts";
 import type { UnfinishedBodies } from "./unfinished-bodies.ts";
 
@@ -99,10 +100,10 @@ export class Call {
     try {
       for (;;) {
         const { done, value } = await Promise.race([reader.read(), late.promise]);
-        if (done) return new TextDecoder().decode(Buffer.concat(chunks));
+        if (done) return decoded(chunks);
+        chunks.push(value);
         bytes += value.length;
         if (bytes > maxBytes) throw tooLarge(maxBytes);
-        chunks.push(value);
         held.add(value.length);
       }
     } catch (error) {
@@ -110,9 +111,17 @@ export class Call {
       throw request.signal.aborted ? new ApiError("the client left before its body was here", { status: 400 }) : error;
     } finally {
       clearTimeout(timer);
+      for (const chunk of chunks) freeBytes(chunk);
       held.end();
     }
   }
+}
+
+function decoded(chunks: readonly Uint8Array[]): string {
+  const whole = Buffer.concat(chunks);
+  const text = new TextDecoder().decode(whole);
+  freeBytes(whole);
+  return text;
 }
 
 // The rest of a body that nobody reads would be taken for the next request.

@@ -95,6 +95,45 @@ test("of a body nobody reads next to nothing is taken, and its sender gets the a
   await sender.closed;
 });
 
+test("of bodies nobody reads, nothing is taken once their headers are here", async () => {
+  const taken: Socket[] = [];
+  const released = Promise.withResolvers<void>();
+  const refuse = async () => {
+    await released.promise;
+    return new Response("no", { status: 401, headers: { connection: "close" } });
+  };
+  await using server = await serve(refuse, { connections: watched((socket) => taken.push(socket)) });
+  const head = post(4 * 2 ** 20);
+  const senders = Array.from({ length: 20 }, () => dial(server.port, head));
+  await eventually("all headers", () => (taken.filter((it) => it.bytesRead > 0).length === 20 ? true : undefined));
+  await turns(100);
+  for (const { socket } of senders) socket.write(Buffer.alloc(4 * 2 ** 20));
+  await turns(2000);
+  expect(taken.map((it) => it.bytesRead)).toEqual(senders.map(() => head.length));
+  released.resolve();
+  await Promise.all(senders.map((it) => it.closed));
+  expect(taken.map((it) => it.bytesRead)).toEqual(senders.map(() => head.length));
+  for (const { received } of senders) expect(received()).toStartWith("HTTP/1.1 401 ");
+});
+
+test("what a connection has sent is freed once it is parsed, with TLS as without", async () => {
+  using scratch = scratchDir();
+  const { cert, key } = await makeRsaCertificate(scratch.path);
+  const files = { cert: readFileSync(cert), key: readFileSync(key), requestCert: false, rejectUnauthorized: false };
+  for (const tls of [undefined, { ...files, minVersion: "TLSv1.2", ciphers: "HIGH" } as const]) {
+    const chunks: Buffer[] = [];
+    const connections = watched((socket) => socket.on("data", (chunk: Buffer) => chunks.push(chunk)));
+    const echo = async ({ request }: Asked) => new Response(await request.text());
+    await using server = await serve(echo, { tls, connections });
+    const body = "x".repeat(1_000_000);
+    const url = `${tls === undefined ? "http" : "https"}://127.0.0.1:${server.port}/`;
+    const response = await fetch(url, { method: "POST", body, tls: { rejectUnauthorized: false } });
+    expect(await response.text()).toBe(body);
+    expect(chunks.length).toBeGreaterThan(0);
+    expect(chunks.filter(({ length }) => length > 0)).toEqual([]);
+  }
+});
+
 function watched(see: (socket: Socket) => void): Connections {
   const connections = new Connections({ max: 100, log, now: () => 0 });
   const guard = connections.guard.bind(connections);

@@ -68,6 +68,19 @@ test("of bodies that don't end, the largest goes when together they are too many
   expect(unfinished.bytes).toBe(0);
 });
 
+test("the memory of a body is free when it was refused, as when it was read", async () => {
+  const chunks = [40, 40, 40].map((bytes) => new Uint8Array(bytes).fill(0x31));
+  const body = () =>
+    new ReadableStream<Uint8Array>({
+      start(controller) {
+        for (const chunk of chunks) controller.enqueue(chunk);
+        controller.close();
+      },
+    });
+  expect(await statusOf(callWith(body(), { maxBytes: 100 }).body())).toBe(413);
+  expect(chunks.map(({ length }) => length)).toEqual([0, 0, 0]);
+});
+
 test("a client that leaves in the middle of its body is no failure of the server", async () => {
   const client = new AbortController();
   const body = new ReadableStream<Uint8Array>({
