@@ -1,6 +1,6 @@
 /**
- * Times steps with a cache of floats and one of 8 bits, by turns in one process, and prints JSON: a token and a block of
- * 32 at a full window. Times of one machine prove little: read the ratios, which are medians over neighbouring steps.
+ * Times steps with a cache of floats and one of 8 bits, by turns in one process, and prints JSON: a token, a block of
+ * 32, and a token of each of eight sessions, at a full window. Times of one machine prove little: read the ratios, which are medians over neighbouring steps.
  *
  *     bun tools/measure-cache.ts --model DIR [--quant q4] [--windows 64,256,1024] [--rounds 40]
  */
@@ -22,20 +22,26 @@ const { values } = parseArgs({
     rounds: { type: "string", default: "40" },
   },
 });
+const sizes = [
+  { sessions: 1, tokens: 1 },
+  { sessions: 1, tokens: block },
+  { sessions: 8, tokens: 1 },
+];
 const weights = (["q4", "q8", "f32"] as const).find((each) => each === values.quant) ?? "q4";
 
 const cases = [];
 for (const window of values.windows.split(",").map(Number)) {
-  const [floats, codes] = [await fullSequence("f32", window), await fullSequence("q8", window)];
-  const tokens = [];
-  for (const count of [1, block]) {
+  const [floats, codes] = [await fullSequences("f32", window), await fullSequences("q8", window)];
+  const steps = [];
+  for (const { sessions, tokens } of sizes) {
     const pairs: { f32: number; q8: number }[] = [];
     for (let round = 0; round < Number(values.rounds); round++) {
-      pairs.push({ f32: await floats.stepMs(count), q8: await codes.stepMs(count) });
+      pairs.push({ f32: await floats.stepMs(sessions, tokens), q8: await codes.stepMs(sessions, tokens) });
     }
     const median = (of: (pair: { f32: number; q8: number }) => number) => rounded(percentile(pairs.map(of), 0.5) ?? 0);
-    tokens.push({
-      tokens: count,
+    steps.push({
+      sessions,
+      tokens,
       f32_ms: median(({ f32 }) => f32),
       q8_ms: median(({ q8 }) => q8),
       f32_over_q8: median(({ f32, q8 }) => f32 / q8),
@@ -45,30 +51,36 @@ for (const window of values.windows.split(",").map(Number)) {
     window,
     slab_mb: { f32: floats.slabMb, q8: codes.slabMb },
     load_average: rounded(loadavg()[0] ?? 0),
-    tokens,
+    steps,
   });
   for (const { backend } of [floats, codes]) await backend.close();
 }
 console.log(JSON.stringify({ kind: "measure_cache", cpu: cpus()[0]?.model, quantization: weights, cases }, null, 2));
 
-/** A backend with one sequence whose window is full, at the beginning of a block. */
-async function fullSequence(
+/** A backend with sequences whose windows are full, at the beginning of a block. */
+async function fullSequences(
   kv: KvFormat,
   window: number,
-): Promise<{ backend: Backend; slabMb: number; stepMs(count: number): Promise<number> }> {
+): Promise<{ backend: Backend; slabMb: number; stepMs(sessions: number, tokens: number): Promise<number> }> {
   const { model } = values;
-  const load = { quantization: weights, kv, sink, window, capacity: 1, ...(model === undefined ? {} : { model }) };
+  const capacity = Math.max(...sizes.map(({ sessions }) => sessions));
+  const load = { quantization: weights, kv, sink, window, capacity, ...(model === undefined ? {} : { model }) };
   const { backend, info } = await loadBackend(load, () => {});
-  const sequence = backend.create();
-  const run = (count: number) => {
-    const tokenIds = Array.from({ length: count }, (_, i) => (7919 * i) % backend.vocabSize);
-    return backend.run([{ sequence, tokenIds }], "last");
+  const sequences = Array.from({ length: capacity }, () => backend.create());
+  const run = (batch: typeof sequences, tokens: number) => {
+    const tokenIds = Array.from({ length: tokens }, (_, i) => (7919 * i) % backend.vocabSize);
+    return backend.run(
+      batch.map((sequence) => ({ sequence, tokenIds })),
+      "last",
+    );
   };
-  (await run(sink)).commit(0, sink);
-  while (sequence.position < window + block + sink) (await run(block)).commit(0, block);
-  const stepMs = async (count: number) => {
+  for (const sequence of sequences) {
+    (await run([sequence], sink)).commit(0, sink);
+    while (sequence.position < window + block + sink) (await run([sequence], block)).commit(0, block);
+  }
+  const stepMs = async (sessions: number, tokens: number) => {
     const startedAtMs = performance.now();
-    await run(count);
+    await run(sequences.slice(0, sessions), tokens);
     return performance.now() - startedAtMs;
   };
   return { backend, slabMb: rounded(info.kvSlabBytes / 1e6), stepMs };
