@@ -8,7 +8,7 @@ import { headValues, openSizes, tokenInputs } from "./signature.ts";
 import { type VectorsOf, WeightLayout } from "./weight-layout.ts";
 
 /** Changes whenever the same checkpoint would give another graph or weight file. */
-export const graphVersion = "4";
+export const graphVersion = "5";
 
 /**
  * A decoder that attends over a slab in place; signature.ts has its inputs and outputs.

@@ -19,8 +19,8 @@ const leastMagnitude = 1e-25;
  *
  * A row of keys, values or queries is quantized by itself: its numbers are codes of -127 to 127 times its scale. The
  * weights of the values, softmax times the values' scales, take 16 bits in two planes of 8, so that many small ones
- * beside one large one are not all rounded to zero: the high plane counts steps of 1/255 of the query's largest weight,
- * the low one what is left in steps of 1/254 of these.
+ * beside one large one are not all rounded to zero: the high plane counts whole steps of 1/255 of the query's largest
+ * weight, the low one what is left in steps of 1/255 of these.
  */
 export function attendIntegers(layer: Layer, query: string, fresh: { key: string; value: string }): string {
   const keys = declareCache(layer, "k", fresh.key);
@@ -74,34 +74,33 @@ function weigh(layer: Layer, query: string, keys: Seen, values: Seen): string {
   return writer.node("Mul", [attention, ofAll], layer.at("weights"));
 }
 
-/** The sum of all values' codes, each as much as it counts: [n, kvHeads, gT, headDim]. */
+/**
+ * The sum of all values' codes, each as much as it counts: [n, kvHeads, gT, headDim]. The two planes are rows of one
+ * product, because its kernel packs the values anew for each: with few rows that is most of its time.
+ */
 function mix(layer: Layer, weights: string, values: Seen): string {
-  const { writer } = layer.decoder;
+  const { writer, inputs } = layer.decoder;
   const one = writer.scalar("float32", 1);
-  const finer = writer.scalar("float32", 1 / 254);
-  const middle = writer.scalar("uint8", 128);
+  const fraction = writer.scalar("float32", 1 / 255);
   const largest = rowMaximum(layer, weights, "weights.largest");
-  const highStep = writer.node("Mul", [largest, writer.scalar("float32", 1 / 255)], layer.at("high.step"));
-  const lowStep = writer.node("Mul", [highStep, finer], layer.at("low.step"));
+  const highStep = writer.node("Mul", [largest, fraction], layer.at("high.step"));
+  const lowStep = writer.node("Mul", [highStep, fraction], layer.at("low.step"));
   const steps = writer.node("Div", [weights, highStep], layer.at("weights.steps"));
-  const high = writer.node("QuantizeLinear", [steps, one, writer.scalar("uint8", 0)], layer.at("high"));
-  const whole = writer.node("DequantizeLinear", [high, one], layer.at("high.steps"));
-  const rest = writer.node("Sub", [steps, whole], layer.at("rest"));
-  const low = writer.node("QuantizeLinear", [rest, finer, middle], layer.at("low"));
-  const sums = (plane: string, step: string, zeroPoint: string[]) => {
-    writer.nodes("Split", [plane, layer.decoder.inputs.parts.name], [`${plane}.ring`, `${plane}.block`], {
-      axis: { int: -1 },
-    });
-    return (["ring", "block"] as const).map((part) => {
-      const product = [`${plane}.${part}`, values[part], step, one, ...zeroPoint];
-      return writer.node("MatMulIntegerToFloat", product, `${plane}.${part}.sum`);
-    });
-  };
-  return writer.node(
-    "Sum",
-    [...sums(high, highStep, []), ...sums(low, lowStep, [middle])],
-    layer.at("attended.folded"),
+  const high = writer.node("Floor", [steps], layer.at("high"));
+  const rest = writer.node("Sub", [steps, high], layer.at("rest"));
+  const low = writer.node("Mul", [rest, writer.scalar("float32", 255)], layer.at("low"));
+  const both = (planes: string[], out: string) => writer.node("Concat", planes, layer.at(out), { axis: { int: 2 } });
+  const zero = writer.scalar("uint8", 0);
+  const codes = writer.node("QuantizeLinear", [both([high, low], "planes"), one, zero], layer.at("planes.codes"));
+  const scales = both([highStep, lowStep], "planes.steps");
+  const parts = { ring: layer.at("planes.ring"), block: layer.at("planes.block") };
+  writer.nodes("Split", [codes, inputs.parts.name], [parts.ring, parts.block], { axis: { int: -1 } });
+  const sums = (["ring", "block"] as const).map((part) =>
+    writer.node("MatMulIntegerToFloat", [parts[part], values[part], scales, one], layer.at(`attended.${part}`)),
   );
+  const attended = [layer.at("attended.high"), layer.at("attended.low")];
+  writer.nodes("Split", [writer.node("Add", sums, layer.at("attended.planes"))], attended, { axis: { int: 2 } });
+  return writer.node("Add", attended, layer.at("attended.folded"));
 }
 
 /** Rows divided by their largest magnitude. */

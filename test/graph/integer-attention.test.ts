@@ -9,9 +9,9 @@
  *    e_j = h (s_k |q'|_1 + s_q |k_j|_1) / sqrt(d), where |q'|_1 <= |q|_1 + d h s_q. The integer products add nothing.
  * 2. Softmax. With N = ln(sum p_i exp(e_i)), the sum of exponentials changes by a factor of at most exp(N), and of at
  *    least exp(-N), since (sum p exp(e)) (sum p exp(-e)) >= 1. So p_j is wrong by at most p_j (exp(e_j + N) - 1).
- * 3. Values. The weight w_j = p'_j s_v is rounded to 1 / 254 of W / 255, where W is the largest w_j, and multiplies a code
+ * 3. Values. The weight w_j = p'_j s_v is rounded to 1 / 255 of W / 255, where W is the largest w_j, and multiplies a code
  *    of at most 127. So o is wrong by at most the sum over j of
- *    p_j (exp(e_j + N) - 1) (|v_j| + h s_v) + p_j h s_v + 127 h W / (255 * 254).
+ *    p_j (exp(e_j + N) - 1) (|v_j| + h s_v) + p_j h s_v + 127 h W / (255 * 255).
  *
  * How far it should be wrong follows from roundings that are independent and spread evenly over their steps (variance
  * s^2 / 12), to the first order: the variance of o is the sum of
@@ -172,7 +172,7 @@ function exactly(q: Float32Array, keys: Float32Array[], values: Float32Array[]) 
     const slope = new Float64Array(headDim);
     for (const [j, pj] of p.entries()) {
       const [v, s, k] = [values[j]?.[i] ?? 0, steps[j] ?? 0, keys[j] ?? new Float32Array(headDim)];
-      bound += pj * ((factor[j] ?? 0) - 1) * (Math.abs(v) + half * s) + pj * half * s + (127 * half * W) / (255 * 254);
+      bound += pj * ((factor[j] ?? 0) - 1) * (Math.abs(v) + half * s) + pj * half * s + (127 * half * W) / (255 * 255);
       variance += (pj * (v - output)) ** 2 * stepOf(k) ** 2 * (dot(q, q) / headDim) + (pj * s) ** 2;
       for (let l = 0; l < headDim; l++) slope[l] = (slope[l] ?? 0) + pj * (v - output) * (k[l] ?? 0);
     }
