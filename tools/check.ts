@@ -17,6 +17,8 @@ const bun = process.execPath;
 const scratch = mkdtempSync(join(tmpdir(), "kakeya-check-"));
 
 const count = { passed: 0, failed: 0 };
+/** What the tests start, where it is built: see `test/program.ts`. */
+let built: Record<string, string> = {};
 
 const only = process.argv.slice(2);
 const files = testFiles(root, only);
@@ -31,6 +33,7 @@ if (only.length === 0) {
     run("workflows", [bun, "tools/check-workflows.ts"]),
     run("build of the executable and the packages", [bun, "build.ts", "--target", "npm"]),
   ]);
+  if (count.failed === 0) built = { KAKEYA_TEST_EXECUTABLE: join(root, "dist/kakeya") };
 }
 await tests();
 rmSync(scratch, { recursive: true, force: true });
@@ -54,7 +57,7 @@ function report(name: string, passed: boolean, startedAt: number, details: strin
 
 async function tests(): Promise<void> {
   console.log(`seed  ${testSeed} (KAKEYA_TEST_SEED)`);
-  const results = await runTestFiles(root, files, { parallel: 2, scratch }, (result) => {
+  const results = await runTestFiles(root, files, { parallel: 2, scratch, env: built }, (result) => {
     count.passed += result.passed;
     count.failed += result.failed;
     const { file, passed, failed, seconds, cpuSeconds, crash } = result;

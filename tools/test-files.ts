@@ -28,18 +28,28 @@ export function testFiles(root: string, parts: readonly string[]): string[] {
   return wanted.length === 0 ? all : all.filter((file) => wanted.some((part) => file.includes(part)));
 }
 
-/** Runs `files`, `parallel` at a time, and says each result when it is there. What they leave is in `scratch`. */
+export interface TestRun {
+  /** How many files run at a time. */
+  parallel: number;
+  /** A folder for what the run leaves. */
+  scratch: string;
+  /** What is set in the files' environment. */
+  env: Record<string, string>;
+}
+
+/** Runs `files`, and says each result when it is there. They share one cache: an engine file is built once a run. */
 export async function runTestFiles(
   root: string,
   files: readonly string[],
-  { parallel, scratch }: { parallel: number; scratch: string },
+  { parallel, scratch, env }: TestRun,
   onResult: (result: FileResult) => void,
 ): Promise<FileResult[]> {
   const queue = [...files];
   const results: FileResult[] = [];
+  const shared = { KAKEYA_CACHE_DIR: join(scratch, "cache"), ...env };
   const work = async () => {
     for (let file = queue.shift(); file !== undefined; file = queue.shift()) {
-      const result = await runTestFile(root, file, join(scratch, String(queue.length)));
+      const result = await runTestFile(root, file, join(scratch, String(queue.length)), shared);
       results.push(result);
       onResult(result);
     }
@@ -48,7 +58,12 @@ export async function runTestFiles(
   return results.sort((a, b) => (a.file < b.file ? -1 : 1));
 }
 
-async function runTestFile(root: string, file: string, scratch: string): Promise<FileResult> {
+async function runTestFile(
+  root: string,
+  file: string,
+  scratch: string,
+  env: Record<string, string>,
+): Promise<FileResult> {
   mkdirSync(scratch, { recursive: true });
   const junit = join(scratch, "junit.xml");
   const coverage = ["--coverage", "--coverage-reporter=lcov", `--coverage-dir=${scratch}`];
@@ -56,6 +71,7 @@ async function runTestFile(root: string, file: string, scratch: string): Promise
   const startedAt = performance.now();
   const child = Bun.spawn([process.execPath, "test", "--timeout=120000", ...reports, `./${file}`], {
     cwd: root,
+    env: { ...process.env, ...env },
     stdio: ["ignore", "pipe", "pipe"],
   });
   const output = await Promise.all([new Response(child.stdout).text(), new Response(child.stderr).text()]);

@@ -104,7 +104,7 @@ describe("kakeya bench", () => {
 
   test("with the negative control exits with 3: the work gate fails, which counts", async () => {
     using scratch = scratchDir();
-    const args = ["--control", "reprefill", ...short, "--turns", "40", "--output", "run.json"];
+    const args = ["--control", "reprefill", ...short, "--turns", "8", "--output", "run.json"];
     await using bench = start(["bench", ...args], scratch.path);
     expect(await bench.exited).toBe(3);
     const { gates } = await reportAt(join(scratch.path, "run.json"));

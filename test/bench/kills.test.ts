@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { join, resolve } from "node:path";
+import { join } from "node:path";
 import { systemClock } from "../../src/bench/clock.ts";
 import { Kills } from "../../src/bench/kills.ts";
 import { smokeOptions } from "../../src/bench/options.ts";
@@ -11,15 +11,14 @@ import { Client } from "../../src/client/index.ts";
 import { OwnServer } from "../../src/connection/own-server.ts";
 import { workGate } from "../../src/report/work-gate.ts";
 import { loadTokenizer } from "../../src/text/tokenizer.ts";
+import { kakeya } from "../program.ts";
 import { scratchDir } from "../scratch.ts";
-
-const main = resolve(import.meta.dir, "../../src/main.ts");
 
 /** Four turns; before those named, it becomes time to kill the server. */
 async function walked(killedIn: readonly number[]) {
   using scratch = scratchDir();
   await using server = await OwnServer.start({
-    kakeya: [process.execPath, main],
+    kakeya,
     flags: ["--state", join(scratch.path, "state")],
     logPath: join(scratch.path, "log"),
   });

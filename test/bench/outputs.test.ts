@@ -4,6 +4,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFil
 import { join } from "node:path";
 import { readReport } from "../../src/report/report-file.ts";
 import { smallDisk, whyNoSmallDisk } from "../files/small-disk.ts";
+import { kakeya } from "../program.ts";
 import { scratchDir } from "../scratch.ts";
 import { start } from "./processes.ts";
 
@@ -93,9 +94,8 @@ test("with --output - the report is all of the standard output, and the summary 
 test("a workload of - is the standard input", async () => {
   using scratch = scratchDir();
   writeFileSync(join(scratch.path, "talk.txt"), "What is a slab?\nWhat is a sink?\n");
-  const line = `"$0" "$1" bench ${short.join(" ")} --workload - --output run.json < talk.txt`;
-  const main = join(import.meta.dirname, "../../src/main.ts");
-  const child = Bun.spawn(["sh", "-c", line, process.execPath, main], {
+  const line = `"$@" bench ${short.join(" ")} --workload - --output run.json < talk.txt`;
+  const child = Bun.spawn(["sh", "-c", line, "sh", ...kakeya], {
     cwd: scratch.path,
     stdout: "ignore",
     stderr: "ignore",

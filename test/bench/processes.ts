@@ -1,7 +1,5 @@
-import { join } from "node:path";
 import { readyAddress } from "../../src/host/ready.ts";
-
-const kakeya = [process.execPath, join(import.meta.dirname, "../../src/main.ts")];
+import { kakeya } from "../program.ts";
 
 export interface Started extends AsyncDisposable {
   readonly pid: number;

@@ -1,16 +1,15 @@
 import { expect, test } from "bun:test";
 import { existsSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { join } from "node:path";
 import { exit } from "../../src/cli/exit.ts";
 import type { ReportV2 } from "../../src/report/report.ts";
 import { readReport } from "../../src/report/report-file.ts";
 import { eventually } from "../eventually.ts";
+import { kakeya } from "../program.ts";
 import { scratchDir } from "../scratch.ts";
 
-const main = resolve(import.meta.dir, "../../src/main.ts");
-
 function bench(cwd: string, ...flags: string[]) {
-  const command = [process.execPath, main, "bench", "--turn-spacing", "0", "--warm-up", "0", "--max-tokens", "16"];
+  const command = [...kakeya, "bench", "--turn-spacing", "0", "--warm-up", "0", "--max-tokens", "16"];
   return Bun.spawn([...command, ...flags], { cwd, stdin: "ignore", stdout: "pipe", stderr: "pipe" });
 }
 

@@ -2,14 +2,14 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import * as fs from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { buildExecutable, type Platform, platforms } from "../../build/executable.ts";
+import { platforms } from "../../build/executable.ts";
+import { executableAt } from "./executable-at.ts";
 
 /** Away from the repository: no node_modules in reach, a HOME with nothing in it. */
 const away = fs.mkdtempSync(join(tmpdir(), "kakeya-executable-"));
 const kakeya = join(away, "kakeya");
-const here = `${process.platform}-${process.arch}` as Platform;
 
-beforeAll(() => buildExecutable(here, kakeya));
+beforeAll(() => executableAt(kakeya));
 afterAll(() => fs.rmSync(away, { recursive: true, force: true }));
 
 /** Linux lets a process mount in a namespace of its own, unless it is told not to. */

@@ -7,13 +7,12 @@ import * as fs from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join, resolve } from "node:path";
 import { buildClient } from "../../build/client.ts";
-import { buildExecutable, type Platform } from "../../build/executable.ts";
 import { writeCommandPackage, writePlatformPackage } from "../../build/npm.ts";
 import { readyAddress } from "../../src/host/ready.ts";
 import { packageCommand } from "../../tools/package-command.ts";
+import { executableAt, platform } from "./executable-at.ts";
 
 const root = resolve(import.meta.dir, "../..");
-const platform = `${process.platform}-${process.arch}` as Platform;
 const scratch = fs.mkdtempSync(join(tmpdir(), "kakeya-packages-"));
 const tarballs = join(scratch, "tarballs");
 const node = Bun.which("node");
@@ -24,7 +23,7 @@ const golden: { turns: { question: string; text: string }[] } = JSON.parse(
 beforeAll(async () => {
   const packages = join(scratch, "packages");
   await buildClient(join(packages, "kakeya-client"));
-  await buildExecutable(platform, join(scratch, "kakeya"));
+  await executableAt(join(scratch, "kakeya"));
   writeCommandPackage(packages);
   writePlatformPackage(packages, platform, join(scratch, "kakeya"));
   for (const name of fs.readdirSync(packages)) {

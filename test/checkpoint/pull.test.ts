@@ -9,6 +9,7 @@ import { FileError } from "../../src/files/file-error.ts";
 import { eventually } from "../eventually.ts";
 import { deadPart } from "../files/dead-part.ts";
 import { smallDisk, whyNoSmallDisk } from "../files/small-disk.ts";
+import { kakeya } from "../program.ts";
 import { rejection } from "../rejection.ts";
 import { scratchDir } from "../scratch.ts";
 import { type Fault, gitHash, HubServer, type Request, sha256, tinyFiles } from "./hub-server.ts";
@@ -191,7 +192,7 @@ describe("A broken connection", () => {
   test("between a killed pull and the next one costs nothing that had come", async () => {
     await using here = await place();
     here.hub.fault = faults({ stallAfter: 3_000_000 });
-    const child = Bun.spawn([process.execPath, join(import.meta.dir, "../../src/main.ts"), "pull", id], {
+    const child = Bun.spawn([...kakeya, "pull", id], {
       env: { ...process.env, ...here.env },
       stdio: ["ignore", "ignore", "ignore"],
     });

@@ -10,9 +10,9 @@ import { readyAddress } from "../../src/host/ready.ts";
 import { SqliteStore } from "../../src/state/sqlite-store.ts";
 import { HubServer } from "../checkpoint/hub-server.ts";
 import { eventually } from "../eventually.ts";
+import { kakeya } from "../program.ts";
 
 const root = resolve(import.meta.dir, "../..");
-const main = join(root, "src/main.ts");
 const names = ["serve", "chat", "bench", "aggregate", "sessions", "smoke", "models", "pull", "print-cmd"];
 
 const commandOf = async (name: string): Promise<Command> =>
@@ -37,7 +37,7 @@ afterAll(async () => {
 });
 
 function start(line: string) {
-  return Bun.spawn(["sh", "-c", `exec "$0" "$1" ${line}`, process.execPath, main], {
+  return Bun.spawn(["sh", "-c", `exec "$@" ${line}`, "sh", ...kakeya], {
     cwd,
     env,
     stdin: "ignore",
@@ -96,7 +96,7 @@ describe("the page of --help", () => {
   });
 });
 
-describe("every example runs as it stands, but for where it listens", () => {
+describe("every example runs as it stands, but for where it listens and its warm-up", () => {
   test.each(commands.flatMap(({ examples }) => examples))("kakeya %s", async (line) => {
     await using server = line.includes("127.0.0.1:50051") ? await serving() : undefined;
     const child = start(elsewhere(line, server?.address));
@@ -116,9 +116,10 @@ describe("every example runs as it stands, but for where it listens", () => {
   });
 });
 
-/** The line with places of this test's own: others may use the ports and the files that it names. */
+/** The line with places of this test's own: others may use the ports and the files that it names. Nothing warms up. */
 function elsewhere(line: string, address = ""): string {
   const own = line.replace("127.0.0.1:50051", address).replace("/tmp/", `${cwd}/`);
+  if (/^(bench|smoke)\b/.test(line)) return `${own} --warm-up 0`;
   if (!line.startsWith("serve")) return own;
   return `${own} ${line.includes("--bind") ? "" : "--bind 127.0.0.1:0"} --http 127.0.0.1:0`;
 }

@@ -7,10 +7,10 @@ import { judge } from "../../src/report/gates.ts";
 import { recompute } from "../../src/report/recompute.ts";
 import { type AggV2, type GateName, gateNames, type ReportV2, type TurnV2 } from "../../src/report/report.ts";
 import { readReport } from "../../src/report/report-file.ts";
+import { kakeya } from "../program.ts";
 import { ownTokens, reportOf, reprefilled, slowed, steady, withFailure, withTurn, world } from "../report/series.ts";
 import { writeReport } from "../report/write-report.ts";
 
-const main = resolve(import.meta.dir, "../../src/main.ts");
 const realFile = resolve(import.meta.dir, "../report/data/bench_session_4h_1780332893.json");
 let folder: string;
 let good: string;
@@ -42,7 +42,7 @@ function aggregate(...args: string[]): Promise<Ended> {
 
 /** With a file as its standard input. */
 async function aggregateOf(stdin: string, ...args: string[]): Promise<Ended> {
-  const child = Bun.spawn([process.execPath, main, "aggregate", ...args], {
+  const child = Bun.spawn([...kakeya, "aggregate", ...args], {
     cwd: folder,
     stdin: Bun.file(stdin),
     stdout: "pipe",
@@ -154,7 +154,7 @@ test("two runs on the same files give the same bytes, page and all", async () =>
 test("without a file it takes the latest report in results/", async () => {
   const inner = join(folder, "elsewhere");
   await Bun.write(join(inner, "results/latest.json"), Bun.file(good));
-  const child = Bun.spawn([process.execPath, main, "aggregate"], { cwd: inner, stdout: "pipe", stderr: "pipe" });
+  const child = Bun.spawn([...kakeya, "aggregate"], { cwd: inner, stdout: "pipe", stderr: "pipe" });
   expect(await new Response(child.stderr).text()).toContain("results/latest.json");
   expect(await child.exited).toBe(0);
 });

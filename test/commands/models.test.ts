@@ -1,6 +1,7 @@
 import { expect, test } from "bun:test";
 import { cpSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { kakeya } from "../program.ts";
 import { scratchDir } from "../scratch.ts";
 
 const root = join(import.meta.dir, "../..");
@@ -29,7 +30,7 @@ function writeCache(hub: string): void {
 }
 
 async function models(hub: string, ...flags: string[]): Promise<string> {
-  const child = Bun.spawn([process.execPath, join(root, "src/main.ts"), "models", ...flags], {
+  const child = Bun.spawn([...kakeya, "models", ...flags], {
     env: { ...process.env, HF_HUB_CACHE: hub, HF_HOME: hub, HOME: hub, XDG_CACHE_HOME: hub },
     stdio: ["ignore", "pipe", "inherit"],
   });

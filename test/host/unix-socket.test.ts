@@ -14,6 +14,7 @@ import { createServer, type Server } from "node:net";
 import { join } from "node:path";
 import { UsageError } from "../../src/cli/exit.ts";
 import { removeStaleSocket } from "../../src/host/unix-socket.ts";
+import { kakeya } from "../program.ts";
 import { rejection } from "../rejection.ts";
 import { scratchDir } from "../scratch.ts";
 
@@ -112,8 +113,7 @@ test("serve exits with code 2 before it loads a model, and the file keeps its wo
   using scratch = scratchDir();
   const path = join(scratch.path, "diary");
   writeFileSync(path, "precious");
-  const main = join(import.meta.dirname, "../../src/main.ts");
-  const child = Bun.spawn([process.execPath, main, "serve", "--model", "/no/such/model", "--bind", `unix:${path}`], {
+  const child = Bun.spawn([...kakeya, "serve", "--model", "/no/such/model", "--bind", `unix:${path}`], {
     stdin: "ignore",
     stdout: "ignore",
     stderr: "pipe",

@@ -6,11 +6,10 @@ import { benchOptions } from "../../src/bench/options.ts";
 import { exit } from "../../src/cli/exit.ts";
 import { readReport } from "../../src/report/report-file.ts";
 import { eventually } from "../eventually.ts";
+import { kakeya } from "../program.ts";
 import { scratchDir } from "../scratch.ts";
 
 setDefaultTimeout(60_000);
-
-const kakeya = [process.execPath, join(import.meta.dirname, "../../src/main.ts")];
 
 function options(folder: string, flags: Parameters<typeof benchOptions>[0]) {
   const short = { "turn-spacing": "0", "warm-up": "1", output: join(folder, "deep/run.json") };

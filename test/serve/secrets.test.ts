@@ -4,10 +4,10 @@ import { cpSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { Client, Unauthenticated } from "../../src/client/index.ts";
+import { kakeya } from "../program.ts";
 import { rejection } from "../rejection.ts";
 
 const root = resolve(import.meta.dir, "../..");
-const main = join(root, "src/main.ts");
 const token = "correct-horse";
 
 /** Control characters but line breaks, and characters that change the direction of the text. */
@@ -15,7 +15,7 @@ const token = "correct-horse";
 const commands = /[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u202a-\u202e]/;
 
 function start(flags: string[], env: Record<string, string>) {
-  return Bun.spawn([process.execPath, main, "serve", "--bind", "127.0.0.1:0", "--http", "off", ...flags], {
+  return Bun.spawn([...kakeya, "serve", "--bind", "127.0.0.1:0", "--http", "off", ...flags], {
     stdin: "ignore",
     stdout: "pipe",
     stderr: "pipe",
@@ -107,7 +107,7 @@ test.each([[], ["--json"]])(
 test.each(["", "GET / HTTP"])(
   "seventy connections that say %j and no more, at each door of a server with 64 descriptors, keep nobody out",
   async (said) => {
-    const limited = ["sh", "-c", 'ulimit -n 64; exec "$@"', "sh", process.execPath, main, "serve"];
+    const limited = ["sh", "-c", 'ulimit -n 64; exec "$@"', "sh", ...kakeya, "serve"];
     const free = ["--bind", "127.0.0.1:0", "--http", "127.0.0.1:0", "--metrics-port", "0"];
     const command = [...limited, ...free, "--json", "--stop-with-stdin"];
     const server = Bun.spawn(command, { stdio: ["pipe", "pipe", "pipe"] }); // which ends it with this process

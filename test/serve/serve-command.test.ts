@@ -4,9 +4,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Client, Unavailable } from "../../src/client/index.ts";
 import { eventually } from "../eventually.ts";
+import { kakeya } from "../program.ts";
 import { rejection } from "../rejection.ts";
 import { scratchDir } from "../scratch.ts";
-import { main, serve } from "./serve-process.ts";
+import { serve } from "./serve-process.ts";
 
 /** Waits until the server has heard the signal: it turns new calls away. */
 async function turnedAway(client: Client): Promise<void> {
@@ -95,7 +96,7 @@ for (const signal of ["SIGTERM", "SIGINT"] as const) {
 
 test("a stream that outlasts the grace period ends with done CANCELLED, and the exit code is 0", async () => {
   await using server = await serve("--shutdown-grace", "100ms");
-  using client = new Client(server.address);
+  using client = new Client(server.address, { retryS: 0 });
   const session = await client.createSession();
   await session.append([1, 2, 3]);
   const stream = session.generate({ maxTokens: 2 ** 32 - 1 });
@@ -108,7 +109,7 @@ test("a stream that outlasts the grace period ends with done CANCELLED, and the 
 
 test("a second signal ends it at once", async () => {
   await using server = await serve("--shutdown-grace", "1h");
-  using client = new Client(server.address);
+  using client = new Client(server.address, { retryS: 0 });
   const session = await client.createSession();
   await session.append([1, 2, 3]);
   const stream = session.generate({ maxTokens: 2 ** 32 - 1 });
@@ -199,7 +200,7 @@ test.each([
   [["--model", "/nowhere"], 1, /nowhere/],
   [["--token-file", "/nowhere"], 1, /--token-file \/nowhere: ENOENT/],
 ])("serve %p exits with code %i and says why", async (flags, code, message) => {
-  const child = Bun.spawn([process.execPath, main, "serve", ...flags], { stdout: "pipe", stderr: "pipe" });
+  const child = Bun.spawn([...kakeya, "serve", ...flags], { stdout: "pipe", stderr: "pipe" });
   expect(await child.exited).toBe(code);
   expect(await new Response(child.stderr).text()).toMatch(message);
   expect(await new Response(child.stdout).text()).toBe("");

@@ -1,7 +1,4 @@
-import { join } from "node:path";
-
-/** The program, from source. */
-export const main = join(import.meta.dir, "../../src/main.ts");
+import { kakeya } from "../program.ts";
 
 export interface Served extends AsyncDisposable {
   address: string;
@@ -21,7 +18,7 @@ export function serve(...flags: string[]): Promise<Served> {
 /** The same, with more in its environment. */
 export async function serveIn(environment: Record<string, string>, ...flags: string[]): Promise<Served> {
   const http = flags.includes("--http") ? [] : ["--http", "off"];
-  const command = [process.execPath, main, "serve", "--bind", "127.0.0.1:0", ...http, "--json", ...flags];
+  const command = [...kakeya, "serve", "--bind", "127.0.0.1:0", ...http, "--json", ...flags];
   const process_ = Bun.spawn(command, {
     env: { ...process.env, ...environment },
     stdin: "pipe",

@@ -2,13 +2,13 @@ import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import { cpSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { benchWords } from "../../src/host/try-it.ts";
+import { kakeya } from "../program.ts";
 import { scratchDir } from "../scratch.ts";
 import { type Certificates, makeCertificates } from "./certificates.ts";
 
 setDefaultTimeout(120_000);
 
 const root = join(import.meta.dir, "../..");
-const main = join(root, "src/main.ts");
 const scratch = scratchDir();
 const home = join(scratch.path, "where it is served");
 const elsewhere = join(scratch.path, "another terminal");
@@ -33,7 +33,7 @@ async function tried({ flags, environment = {}, typed = "" }: Case) {
   const env = { ...process.env, ...environment };
   const options = { cwd: home, env, stdin: "ignore", stdout: "pipe", stderr: "pipe" } as const;
   const bind = flags.includes("--bind") ? [] : ["--bind", "127.0.0.1:0"];
-  const server = Bun.spawn([process.execPath, main, "serve", "--http", "off", ...bind, ...flags], options);
+  const server = Bun.spawn([...kakeya, "serve", "--http", "off", ...bind, ...flags], options);
   const stderr = new Response(server.stderr).text();
   try {
     const { value } = await server.stdout.getReader().read();

@@ -5,10 +5,10 @@ import { join } from "node:path";
 import { embeddedModelDir } from "../../src/checkpoint/embedded.ts";
 import { startServer } from "../bench/processes.ts";
 import { eventually } from "../eventually.ts";
+import { kakeya } from "../program.ts";
 import { scratchDir } from "../scratch.ts";
 import { type Serving, serving } from "../serve/serving.ts";
 
-const kakeya = [process.execPath, join(import.meta.dir, "../../src/main.ts")];
 const golden: { turns: { question: string; text: string }[] } = JSON.parse(
   readFileSync(join(import.meta.dir, "../golden/kakeya-tiny.json"), "utf8"),
 );
@@ -107,8 +107,12 @@ describe("in a pipe", () => {
   });
 
   test("it ends when nobody reads its answers any more, and reads no more than it answers", async () => {
-    const line = `yes '${first.question}' | "$0" "$1" chat --address ${server.address} | head -1`;
-    const child = Bun.spawn(["sh", "-c", line, ...kakeya], { stdout: "pipe", stderr: "pipe", env: environment() });
+    const line = `yes '${first.question}' | "$@" chat --address ${server.address} | head -1`;
+    const child = Bun.spawn(["sh", "-c", line, "sh", ...kakeya], {
+      stdout: "pipe",
+      stderr: "pipe",
+      env: environment(),
+    });
     expect(await new Response(child.stdout).text()).toBe(`${first.text}\n`);
     expect(await child.exited).toBe(0);
     await eventually("no session", () => server.server.store.activeCount === 0 || undefined);

@@ -23,7 +23,7 @@ describe("test files in processes of their own", () => {
     writeFileSync(join(scratch.path, "src/twice.ts"), "export function twice(n: number) {\n  return 2 * n;\n}\n");
     for (const [file, source] of Object.entries(sources)) writeFileSync(join(scratch.path, file), source);
     const files = testFiles(scratch.path, []);
-    const options = { parallel: 2, scratch: join(scratch.path, "out") };
+    const options = { parallel: 2, scratch: join(scratch.path, "out"), env: {} };
     results = await runTestFiles(scratch.path, files, options, () => {});
   });
   afterAll(() => scratch[Symbol.dispose]());
