@@ -1,15 +1,20 @@
-import { onnx } from "onnx-proto";
+import type { onnx } from "onnx-proto";
 import type { PlannedTensor } from "./plan.ts";
 import type { GraphValue } from "./signature.ts";
 
 export type Attribute = number | { int: number } | { ints: number[] };
 
-const FLOAT = onnx.TensorProto.DataType.FLOAT;
-const INT64 = onnx.TensorProto.DataType.INT64;
-const UINT8 = onnx.TensorProto.DataType.UINT8;
-const INT8 = onnx.TensorProto.DataType.INT8;
+/** Loaded when a graph is written, which few starts do: loading it takes as long as a twentieth of a start of the server. */
+function library(): typeof onnx {
+  const loaded: typeof import("onnx-proto") = require("onnx-proto");
+  return loaded.onnx;
+}
 
-const elementTypes = { float32: FLOAT, int64: INT64, int8: INT8, uint8: UINT8 } as const;
+const elementTypes = { float32: "FLOAT", int64: "INT64", int8: "INT8", uint8: "UINT8" } as const;
+
+function elementType(dtype: keyof typeof elementTypes): onnx.TensorProto.DataType {
+  return library().TensorProto.DataType[elementTypes[dtype]];
+}
 
 /** The domain of ONNX Runtime's own operators. */
 const contrib = "com.microsoft";
@@ -60,9 +65,9 @@ export class GraphWriter {
   external(tensor: PlannedTensor, location: string): string {
     this.#initializers.push({
       name: tensor.name,
-      dataType: tensor.dtype === "float32" ? FLOAT : UINT8,
+      dataType: elementType(tensor.dtype === "float32" ? "float32" : "uint8"),
       dims: tensor.shape,
-      dataLocation: onnx.TensorProto.DataLocation.EXTERNAL,
+      dataLocation: library().TensorProto.DataLocation.EXTERNAL,
       externalData: [
         { key: "location", value: location },
         { key: "offset", value: String(tensor.offset) },
@@ -75,7 +80,7 @@ export class GraphWriter {
   /** A constant float32 vector. */
   float32(name: string, values: Float32Array): string {
     const rawData = new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
-    this.#initializers.push({ name, dataType: FLOAT, dims: [values.length], rawData });
+    this.#initializers.push({ name, dataType: elementType("float32"), dims: [values.length], rawData });
     return name;
   }
 
@@ -84,7 +89,7 @@ export class GraphWriter {
     const name = `${dtype}.${value}`;
     if (this.#shapes.has(name)) return name;
     const rawData = dtype === "float32" ? new Uint8Array(Float32Array.of(value).buffer) : Uint8Array.of(value);
-    this.#initializers.push({ name, dataType: elementTypes[dtype], dims: [], rawData });
+    this.#initializers.push({ name, dataType: elementType(dtype), dims: [], rawData });
     this.#shapes.set(name, name);
     return name;
   }
@@ -95,7 +100,7 @@ export class GraphWriter {
     const known = this.#shapes.get(key);
     if (known) return known;
     const name = `int64.${key}`;
-    this.#initializers.push({ name, dataType: INT64, dims: [values.length], int64Data: values });
+    this.#initializers.push({ name, dataType: elementType("int64"), dims: [values.length], int64Data: values });
     this.#shapes.set(key, name);
     return name;
   }
@@ -117,17 +122,17 @@ export class GraphWriter {
         output: this.#outputs,
       },
     };
-    return onnx.ModelProto.encode(model).finish();
+    return library().ModelProto.encode(model).finish();
   }
 }
 
 function attribute(name: string, value: Attribute): onnx.IAttributeProto {
-  const kinds = onnx.AttributeProto.AttributeType;
+  const kinds = library().AttributeProto.AttributeType;
   if (typeof value === "number") return { name, type: kinds.FLOAT, f: value };
   return "int" in value ? { name, type: kinds.INT, i: value.int } : { name, type: kinds.INTS, ints: value.ints };
 }
 
 function valueInfo({ name, dtype, shape }: GraphValue<string>): onnx.IValueInfoProto {
   const dim = shape.map((size) => (typeof size === "number" ? { dimValue: size } : { dimParam: size }));
-  return { name, type: { tensorType: { elemType: elementTypes[dtype], shape: { dim } } } };
+  return { name, type: { tensorType: { elemType: elementType(dtype), shape: { dim } } } };
 }
