@@ -113,6 +113,29 @@ test("sequences that generate share each step, and an append gets one chunk betw
   expect(first.told.map(({ state }) => state.position)).toEqual([4, 5, 6]);
 });
 
+test("what a step added to several sequences is told in one go, before anything else runs", async () => {
+  using made = await sequences(3);
+  const goes: CpuSequence[][] = [];
+  let current: CpuSequence[] | undefined;
+  const ended = made.all.map((sequence) => {
+    const request = { sampling: greedy, maxTokens: 2, eosTokenIds: [] };
+    const { ended, allow } = scheduler.generate(sequence, request, () => {
+      if (current === undefined) {
+        current = [];
+        goes.push(current);
+        queueMicrotask(() => {
+          current = undefined;
+        });
+      }
+      current.push(sequence);
+    });
+    allow(2);
+    return ended;
+  });
+  await Promise.all(ended);
+  expect(goes).toEqual([made.all, made.all]);
+});
+
 test("a generation runs no more steps than it is allowed", async () => {
   using made = await sequences(2);
   const [a, b] = made.all as [CpuSequence, CpuSequence];
