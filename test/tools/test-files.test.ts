@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { annotations } from "../../tools/annotate-failures.ts";
-import { type FileResult, junitOf, runTestFiles, testFiles } from "../../tools/test-files.ts";
+import { type FileResult, junitOf, longestFirst, runTestFiles, testFiles } from "../../tools/test-files.ts";
 import { scratchDir } from "../scratch.ts";
 
 const header = `import { expect, test } from "bun:test";\n`;
@@ -60,4 +60,12 @@ describe("test files in processes of their own", () => {
     ]);
     expect(testFiles(scratch.path, ["nosuch"])).toEqual([]);
   });
+});
+
+test("the files that take longest start first, and each of them is there", () => {
+  const all = testFiles(join(import.meta.dir, "../.."), []);
+  const order = longestFirst(all);
+  expect(order.toSorted()).toEqual(all);
+  expect(order.indexOf("test/terminal/chat.test.ts")).toBeLessThan(order.indexOf("test/cache/folder.test.ts"));
+  expect(order.at(-1)).toBe(all.at(-1) ?? "");
 });
