@@ -41,11 +41,12 @@ function ownServerPid(stderr: string): number {
 describe("kakeya bench", () => {
   test("--sessions talk at the same time, and each is counted by itself", async () => {
     using scratch = scratchDir();
-    const args = [...short, "--sessions", "6", "--turns", "24", "--max-tokens", "8", "--output", "run.json"];
+    // Fewer turns than the latency gate judges: on a busy machine its verdict would be one on the machine.
+    const args = [...short, "--sessions", "6", "--turns", "18", "--max-tokens", "8", "--output", "run.json"];
     await using bench = start(["bench", ...args], scratch.path);
     expect(await bench.exited).toBe(0);
     const { agg, config, gates, turns } = await reportAt(join(scratch.path, "run.json"));
-    expect(turns).toHaveLength(24);
+    expect(turns).toHaveLength(18);
     expect(config.sessions).toBe(6);
     expect(agg.n_sessions).toBe(6);
     expect(new Set(turns.slice(0, 6).map(({ session_index }) => session_index)).size).toBe(6);
