@@ -149,19 +149,25 @@ export class Scheduler<S extends Sequence> {
       else chosen[0]?.generating.fail(error);
       return;
     }
-    const added: (() => void)[] = [];
+    const added: { generating: Generating<S>; tokenIds: number[]; kept: number }[] = [];
     for (const [i, { generating, sequence, tokenIds }] of chosen.entries()) {
       try {
         const kept = keptOf(ran, i, sequence.position, tokenIds, generating.request);
         await ran.commit(i, kept);
         this.speculation?.settle(sequence, tokenIds, kept);
-        added.push(() => told(generating, tokenIds, kept));
+        added.push({ generating, tokenIds, kept });
       } catch (error) {
         generating.fail(error);
       }
     }
     // At once, so that what a step added to all of them is one message to the thread that serves their readers.
-    for (const tell of added) tell();
+    for (const { generating, tokenIds, kept } of added) {
+      try {
+        told(generating, tokenIds, kept);
+      } catch (error) {
+        generating.fail(error);
+      }
+    }
   }
 
   /** A chunk ends with the block, and with the last token that is asked for. */

@@ -136,6 +136,19 @@ test("what a step added to several sequences is told in one go, before anything 
   expect(goes).toEqual([made.all, made.all]);
 });
 
+test("a reader that throws ends its own generation, and no other", async () => {
+  using made = await sequences(2);
+  const [a, b] = made.all as [CpuSequence, CpuSequence];
+  const faulty = scheduler.generate(a, { sampling: greedy, maxTokens: 3, eosTokenIds: [] }, () => {
+    throw new Error("the reader is gone");
+  });
+  const other = generation(b);
+  faulty.allow(3);
+  other.allow(3);
+  expect(await rejection(faulty.ended)).toMatchObject({ message: "the reader is gone" });
+  expect(await other.ended).toBe("max-tokens");
+});
+
 test("a generation runs no more steps than it is allowed", async () => {
   using made = await sequences(2);
   const [a, b] = made.all as [CpuSequence, CpuSequence];
