@@ -1,6 +1,7 @@
 /**
  * Times steps with a cache of floats and one of 8 bits, by turns in one process, and prints JSON: a token, a block of
- * 32, and a token of each of eight sessions, at a full window. Times of one machine prove little: read the ratios, which are medians over neighbouring steps.
+ * 32, and a token of each of eight sessions, at a full window. Times of one machine prove little: read the ratios, which
+ * are medians over neighbouring steps.
  *
  *     bun tools/measure-cache.ts --model DIR [--quant q4] [--windows 64,256,1024] [--rounds 40]
  */

@@ -4,7 +4,7 @@ import type { GraphValue } from "./signature.ts";
 
 export type Attribute = number | { int: number } | { ints: number[] };
 
-/** Loaded when a graph is written, which few starts do: loading it takes as long as a twentieth of a start of the server. */
+/** Loaded when a graph is written, which few starts do. Loading it takes a twentieth of a server's start. */
 function library(): typeof onnx {
   const loaded: typeof import("onnx-proto") = require("onnx-proto");
   return loaded.onnx;
