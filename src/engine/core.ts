@@ -24,8 +24,7 @@ export class EngineCore<S extends Sequence> implements Engine {
   constructor(
     private readonly backend: Backend<S>,
     readonly info: EngineInfo,
-    /** Makes the drafter of one sequence. */
-    newGuesser: (sequence: S) => Guesser = () => new Drafter(),
+    newGuesser: () => Guesser = () => new Drafter(),
   ) {
     this.#scheduler = new Scheduler(backend, info.draftLimit > 0 ? new Speculation(backend, newGuesser) : undefined);
   }

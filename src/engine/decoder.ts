@@ -11,7 +11,7 @@ import { freeCopies } from "../ort/output-copies.ts";
 import type { Wanted } from "./backend.ts";
 import type { Embedding } from "./embedding.ts";
 import { type RowMultiple, stepSize } from "./row-rule.ts";
-import { type Chunk, NewRowMemory, namedTensors, StepOperands } from "./step-operands.ts";
+import { type Chunk, namedTensors, StepMemory, StepOperands } from "./step-operands.ts";
 
 /** The model computes no numbers: its weights, or the engine file that holds them, are damaged. */
 export class NotFinite extends ModelError {
@@ -22,6 +22,9 @@ export class NotFinite extends ModelError {
     super(modelPath, "computes logits that are not finite numbers", remedy);
   }
 }
+
+/** Sizes of steps whose tensors are kept; to make them again takes a hundred microseconds. */
+const mostSizes = 64;
 
 /** What a step computed of each of its chunks; valid until the next step. */
 export interface StepResult {
@@ -47,7 +50,7 @@ export interface RemoteRings {
 export class Decoder {
   readonly #operands = new Map<string, StepOperands>();
   readonly #slabs = new Map<string, Record<string, Tensor>>();
-  readonly #newRows: NewRowMemory;
+  readonly #stepMemory: StepMemory;
   /** Where steps' logits go, [rows, vocab]; as large as the largest step needed. */
   #logits = new Float32Array(0);
   /** Steps run a multiple of this many rows. */
@@ -61,12 +64,13 @@ export class Decoder {
     private readonly kv: KvFormat,
     private readonly rings?: RemoteRings,
   ) {
-    this.#newRows = new NewRowMemory(config, kv, Math.ceil(Math.max(block, memory.capacity) / block) * block);
+    const tokens = Math.ceil(Math.max(block, memory.capacity) / block) * block;
+    this.#stepMemory = new StepMemory(config, memory.geometry, kv, tokens);
   }
 
   /** The most rows that one step may have: tokens of all its chunks, each counted as long as the longest. */
   get mostRows(): number {
-    return this.#newRows.tokens;
+    return this.#stepMemory.tokens;
   }
 
   /** One step for the slabs at the places `first`, `first` + 1, ..., each with a chunk of its own. */
@@ -75,7 +79,7 @@ export class Decoder {
     const { n, tokens } = stepSize(chunks.length, longest, this.memory.capacity, this.rowMultiple);
     const from = Math.min(first, this.memory.capacity - n);
     const skipped = first - from;
-    const operands = cached(this.#operands, `${n},${tokens}`, Infinity, () => this.#makeOperands(n, tokens));
+    const operands = cached(this.#operands, `${n},${tokens}`, mostSizes, () => this.#makeOperands(n, tokens));
     // In time, any run of places may be asked for: as many as the square of the capacity.
     const slabs = cached(this.#slabs, `${from},${n}`, 2 * this.memory.capacity, () => this.#slabTensors(from, n));
     for (let i = 0; i < n; i++) {
@@ -135,7 +139,7 @@ export class Decoder {
   }
 
   #makeOperands(n: number, tokens: number): StepOperands {
-    return new StepOperands(this.config, this.memory.geometry, this.#newRows, n, tokens);
+    return new StepOperands(this.config, this.memory.geometry, this.#stepMemory, n, tokens);
   }
 
   #logitsOf(rows: number): Float32Array {

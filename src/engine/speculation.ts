@@ -3,7 +3,7 @@ import { type Drafter, draftLength, mostGuesses } from "./drafts/drafter.ts";
 import { RowCosts } from "./drafts/row-costs.ts";
 
 /** The drafter of one sequence. */
-export type Guesser = Pick<Drafter, "push" | "expected" | "draft" | "settle">;
+export type Guesser = Pick<Drafter, "push" | "expected" | "draft" | "settle" | "clear">;
 
 /** One sequence's share of a step: the token that was chosen, to which guesses are added; `most` tokens in all. */
 interface Share<S> {
@@ -18,11 +18,13 @@ interface Share<S> {
  */
 export class Speculation<S extends Sequence> {
   readonly #guessers = new Map<S, Guesser>();
+  /** Cleared. To make one for each new sequence would leave 180 kB a sequence to the collector, which lets them pile up. */
+  readonly #spare: Guesser[] = [];
   readonly #costs = new RowCosts();
 
   constructor(
     private readonly backend: Pick<Backend<S>, "mostRows" | "rowsOf">,
-    private readonly newGuesser: (sequence: S) => Guesser,
+    private readonly newGuesser: () => Guesser,
   ) {}
 
   /** Ids that were appended to a sequence. */
@@ -62,13 +64,17 @@ export class Speculation<S extends Sequence> {
   }
 
   forget(sequence: S): void {
+    const guesser = this.#guessers.get(sequence);
+    if (guesser === undefined) return;
     this.#guessers.delete(sequence);
+    guesser.clear();
+    this.#spare.push(guesser);
   }
 
   #of(sequence: S): Guesser {
     let guesser = this.#guessers.get(sequence);
     if (guesser === undefined) {
-      guesser = this.newGuesser(sequence);
+      guesser = this.#spare.pop() ?? this.newGuesser();
       this.#guessers.set(sequence, guesser);
     }
     return guesser;

@@ -22,19 +22,36 @@ export interface NewRows {
 }
 
 /**
- * Where every step's new keys and values go, by layer. Steps of all sizes share it: a place for each size would in time
- * be 32 places, which is 121 MB at Qwen3-0.6B's shape.
+ * Where every step's operands lie, and its new keys and values by layer. Steps of all sizes share it: there are hundreds
+ * of sizes once several sequences run guesses, and only one step runs at a time.
  */
-export class NewRowMemory {
+export class StepMemory {
+  readonly x: Float32Array;
+  readonly cos: Float32Array;
+  readonly sin: Float32Array;
+  readonly ropeRows: BigInt64Array;
+  readonly slots: BigInt64Array;
+  readonly mask: Float32Array;
+  readonly parts: BigInt64Array;
   readonly keys: readonly FreshRows[];
   readonly values: readonly FreshRows[];
 
   /** Has room for this many tokens, over all sequences of a step. */
   constructor(
-    { layers, kvHeads, headDim }: ModelConfig,
+    config: ModelConfig,
+    geometry: Geometry,
     readonly kv: KvFormat,
     readonly tokens: number,
   ) {
+    const { layers, kvHeads, headDim } = config;
+    const inputs = operandShapes(config, geometry, 1, tokens);
+    this.x = new Float32Array(elementsOf(inputs.x));
+    this.cos = new Float32Array(elementsOf(inputs.cos));
+    this.sin = new Float32Array(elementsOf(inputs.sin));
+    this.ropeRows = BigInt64Array.from({ length: tokens }, (_, row) => BigInt(row));
+    this.slots = new BigInt64Array(elementsOf(inputs.slots));
+    this.mask = new Float32Array(elementsOf(inputs.mask));
+    this.parts = BigInt64Array.of(BigInt(geometry.ringRows), BigInt(block));
     const rows = tokens * kvHeads;
     const room = () =>
       Array.from({ length: layers }, () =>
@@ -45,6 +62,10 @@ export class NewRowMemory {
     this.keys = room();
     this.values = room();
   }
+}
+
+function operandShapes(config: ModelConfig, { rows }: Geometry, n: number, tokens: number) {
+  return tokenInputs(config, { n, T: tokens, nT: n * tokens, gT: attentionRows(config).perToken * tokens, rows });
 }
 
 /** Tensors over arrays, by the names of the graph's values. */
@@ -71,37 +92,26 @@ export class StepOperands {
   constructor(
     private readonly config: ModelConfig,
     private readonly geometry: Geometry,
-    memory: NewRowMemory,
+    memory: StepMemory,
     n: number,
     private readonly tokens: number,
   ) {
     const { headDim, kvHeads } = config;
-    const gT = attentionRows(config).perToken * tokens;
-    const inputs = tokenInputs(config, { n, T: tokens, nT: n * tokens, gT, rows: geometry.rows });
-    this.#x = new Float32Array(elementsOf(inputs.x));
-    this.#cos = new Float32Array(elementsOf(inputs.cos));
-    this.#sin = new Float32Array(elementsOf(inputs.sin));
-    this.#mask = new Float32Array(elementsOf(inputs.mask));
-    const slots = new BigInt64Array(elementsOf(inputs.slots));
-    for (let i = 0, at = 0; i < n; i++) {
-      for (let head = 0; head < kvHeads; head++) {
-        for (let t = 0; t < tokens; t++, at += 3) {
-          slots[at] = BigInt(i);
-          slots[at + 1] = BigInt(head);
-        }
-      }
-    }
-    this.#slots = new Int32Array(slots.buffer);
-    const ropeRows = BigInt64Array.from({ length: n * tokens }, (_, row) => BigInt(row));
-    const parts = BigInt64Array.of(BigInt(geometry.ringRows), BigInt(block));
+    const { x, cos, sin, ropeRows, slots, mask, parts } = operandShapes(config, geometry, n, tokens);
+    this.#x = memory.x.subarray(0, elementsOf(x));
+    this.#cos = memory.cos.subarray(0, elementsOf(cos));
+    this.#sin = memory.sin.subarray(0, elementsOf(sin));
+    this.#mask = memory.mask.subarray(0, elementsOf(mask));
+    const places = memory.slots.subarray(0, elementsOf(slots));
+    this.#slots = new Int32Array(places.buffer, 0, 2 * places.length);
     this.feeds = namedTensors([
-      [inputs.x, this.#x],
-      [inputs.cos, this.#cos],
-      [inputs.sin, this.#sin],
-      [inputs.ropeRows, ropeRows],
-      [inputs.slots, slots],
-      [inputs.mask, this.#mask],
-      [inputs.parts, parts],
+      [x, this.#x],
+      [cos, this.#cos],
+      [sin, this.#sin],
+      [ropeRows, memory.ropeRows.subarray(0, elementsOf(ropeRows))],
+      [slots, places],
+      [mask, this.#mask],
+      [parts, memory.parts],
     ]);
     const rows = n * kvHeads * tokens;
     const firstRows = (place: FreshRows): FreshRows =>
@@ -132,7 +142,10 @@ export class StepOperands {
       embedding.read(chunk.tokenIds[asked] ?? 0, this.#x, at * hiddenSize);
       writeAngles(this.#cos, this.#sin, at, position, inverseFrequencies);
       for (let head = 0; head < kvHeads; head++) {
-        this.#slots[2 * (((i * kvHeads + head) * this.tokens + t) * 3 + 2)] = position - start;
+        const slot = 2 * 3 * ((i * kvHeads + head) * this.tokens + t);
+        this.#slots[slot] = i;
+        this.#slots[slot + 2] = head;
+        this.#slots[slot + 4] = position - start;
       }
     }
     const copies = attentionRows(this.config).perToken;

@@ -44,6 +44,10 @@ function guessing(history: readonly number[], vocabSize: number, random: () => n
       settle: () => {
         wished = Math.floor(random() * (mostGuesses + 1));
       },
+      clear: () => {
+        position = 0;
+        wished = 0;
+      },
     };
   };
 }

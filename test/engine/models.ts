@@ -40,7 +40,7 @@ interface CoreOptions {
   capacity?: number;
   threads?: number;
   /** What guesses; absent: nothing does. */
-  newGuesser?: (sequence: CpuSequence) => Guesser;
+  newGuesser?: () => Guesser;
 }
 
 /** What runs kakeya-tiny's steps, without a scheduler. */

@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import { onnx } from "onnx-proto";
 import { readConfig } from "../../src/checkpoint/config.ts";
 import { openCheckpoint } from "../../src/checkpoint/safetensors.ts";
-import { NewRowMemory, StepOperands } from "../../src/engine/step-operands.ts";
+import { StepMemory, StepOperands } from "../../src/engine/step-operands.ts";
 import { buildGraph } from "../../src/graph/graph.ts";
 import { readVectors } from "../../src/graph/weight-file.ts";
 import { geometry } from "../../src/kv/geometry.ts";
@@ -20,7 +20,7 @@ test.each(["f32", "q8"] as const)("a step's tensors have the shapes that the gra
   const group = config.heads / config.kvHeads;
   const sizes = new Map(Object.entries({ n: 2, T: 3, nT: 6, gT: group * 3, rows: slab.rows }));
 
-  const { feeds, fetches } = new StepOperands(config, slab, new NewRowMemory(config, kv, 32), 2, 3);
+  const { feeds, fetches } = new StepOperands(config, slab, new StepMemory(config, slab, kv, 32), 2, 3);
   for (const [name, { dims }] of Object.entries({ ...feeds, ...fetches })) {
     const shape = (declared.get(name) ?? []).map((size) => sizes.get(`${size}`) ?? size);
     expect([name, ...dims]).toEqual([name, ...shape]);

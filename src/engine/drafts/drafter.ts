@@ -14,7 +14,7 @@ export const mostGuesses = 15;
  */
 export class Drafter {
   readonly #index = new NgramIndex();
-  readonly #acceptance = new Acceptance();
+  #acceptance = new Acceptance();
 
   /** The session's next id: read, or chosen. */
   push(id: number): void {
@@ -35,6 +35,12 @@ export class Drafter {
   /** After each step, and before its accepted ids are pushed: how many guesses it ran, and how many were right. */
   settle(drafted: number, accepted: number): void {
     this.#acceptance.record(this.#index.match?.length ?? 0, drafted, accepted);
+  }
+
+  /** Knows nothing any more, so that it can serve another session. */
+  clear(): void {
+    this.#index.clear();
+    this.#acceptance = new Acceptance();
   }
 }
 

@@ -31,7 +31,7 @@ export class NgramIndex {
   }
 
   push(id: number): void {
-    if (this.#count === mostPositions) this.#forget();
+    if (this.#count === mostPositions) this.clear();
     const position = this.#count++;
     this.#ids[position % rememberedIds] = id;
     this.#match = undefined;
@@ -52,9 +52,11 @@ export class NgramIndex {
     return Array.from({ length: count }, (_, i) => this.#ids[(match.end + 1 + (i % period)) % rememberedIds] ?? 0);
   }
 
-  #forget(): void {
+  /** Forgets the history. */
+  clear(): void {
     this.#count = 0;
-    for (const chains of this.#chains) chains.forget();
+    this.#match = undefined;
+    for (const chains of this.#chains) chains.clear();
   }
 }
 
@@ -89,7 +91,7 @@ class Chains {
     return known ? end : undefined;
   }
 
-  forget(): void {
+  clear(): void {
     this.#newest.fill(-1);
   }
 

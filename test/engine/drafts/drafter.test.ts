@@ -94,3 +94,25 @@ describe("The number of guesses", () => {
     expect(drafter.draft(2)).toEqual([4, 1]);
   });
 });
+
+test("A cleared drafter guesses like a new one", () => {
+  const ids = fc.array(fc.integer({ min: 0, max: 3 }), { maxLength: 200 });
+  const settled = fc.array(fc.integer({ min: 0, max: 3 }), { maxLength: 200 });
+  fc.assert(
+    fc.property(ids, settled, ids, (before, accepted, after) => {
+      const cleared = new Drafter();
+      for (const [i, id] of before.entries()) {
+        cleared.push(id);
+        if (cleared.expected(3) > 1) cleared.settle(3, accepted[i] ?? 0);
+      }
+      cleared.clear();
+      const fresh = new Drafter();
+      for (const id of after) {
+        expect(cleared.draft(5)).toEqual(fresh.draft(5));
+        expect(cleared.expected(5)).toBe(fresh.expected(5));
+        for (const drafter of [cleared, fresh]) drafter.push(id);
+      }
+    }),
+    { seed: 6 },
+  );
+});
