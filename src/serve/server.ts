@@ -12,6 +12,7 @@ import { addressOf } from "../host/bind.ts";
 import { trackCalls } from "../host/calls.ts";
 import { Connections } from "../host/connections.ts";
 import { descriptorsForConnections, watchDescriptors } from "../host/descriptors.ts";
+import { BoundedHeap, threadHeap } from "../host/heap.ts";
 import { checkListening, type Listening, reasonOf } from "../host/listening.ts";
 import type { Log } from "../host/log.ts";
 import { Metrics } from "../host/metrics.ts";
@@ -26,6 +27,8 @@ import type { StateStore } from "../state/store.ts";
 
 /** How soon a session that another server wants is given to it, once it is idle, in milliseconds. */
 const handOverEveryMs = 250;
+/** How often the heap is looked at, in milliseconds. Bun collects the young objects as often. */
+const heapEveryMs = 1000;
 /** Time for the last `done` messages to leave once the grace period is over, in seconds. */
 const farewellS = 1;
 
@@ -138,6 +141,12 @@ export async function startServer(parts: ServerParts, given: Partial<ServerOptio
   const isShared = state?.handOverWaitS !== undefined;
   const handingOver = isShared ? setInterval(() => void handOver(), handOverEveryMs) : undefined;
   handingOver?.unref();
+  const heap = new BoundedHeap(threadHeap);
+  const boundingHeap = setInterval(() => {
+    const freedBytes = heap.look();
+    if (freedBytes > 0) log.debug("heap collected", { freed_bytes: freedBytes });
+  }, heapEveryMs);
+  boundingHeap.unref();
   const unwatchDescriptors = watchDescriptors(log, monotonicS);
 
   return {
@@ -148,6 +157,7 @@ export async function startServer(parts: ServerParts, given: Partial<ServerOptio
     connections,
     async stop() {
       clearInterval(sweep);
+      clearInterval(boundingHeap);
       unwatchDescriptors();
       health.setStatus("unhealthy");
       health.setStatus("unhealthy", RuntimeServiceDefinition.fullName);
