@@ -1,7 +1,7 @@
 import type { GenerationEvent, StopReason } from "../session/session.ts";
-import { type AnswerEvent, AnswerParser, answerMarkers, opensThinking } from "../text/answer-parser.ts";
+import { type AnswerEvent, opensThinking } from "../text/answer-parser.ts";
+import { AnswerReader } from "../text/answer-reader.ts";
 import type { ChatMessage, ToolCall } from "../text/messages.ts";
-import { StopStrings } from "../text/stop-strings.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import { newId } from "./ids.ts";
 
@@ -13,7 +13,7 @@ export type AssistantMessage = Extract<ChatMessage, { role: "assistant" }>;
 export interface ReadingOptions {
   tokenizer: Tokenizer;
   eosTokenIds: readonly number[];
-  /** Texts that end the answer. */
+  /** Strings before which the answer ends; looked for in the answer's text, not in its thinking or its calls. */
   stop: readonly string[];
   /** Names of the functions that were offered. */
   tools: readonly string[];
@@ -28,9 +28,7 @@ export class Reading {
   reasoningTokens = 0;
   stopReason: StopReason = "cancelled";
   firstTokenS = 0;
-  readonly #decoder;
-  readonly #stops: StopStrings;
-  readonly #parser: AnswerParser;
+  readonly #reader: AnswerReader;
   readonly #eosTokenIds: readonly number[];
   readonly #said = { text: "", reasoning: "" };
   readonly #calls: ToolCall[] = [];
@@ -38,15 +36,13 @@ export class Reading {
 
   constructor({ tokenizer, eosTokenIds, stop, tools, prompt }: ReadingOptions) {
     this.#isThinking = opensThinking(prompt);
-    this.#decoder = tokenizer.decoder(answerMarkers);
-    this.#stops = new StopStrings(stop);
-    this.#parser = new AnswerParser({ tools, inThinking: this.#isThinking });
+    this.#reader = new AnswerReader(tokenizer, { tools, inThinking: this.#isThinking, stops: stop });
     this.#eosTokenIds = eosTokenIds;
   }
 
   /** A stop string was found. */
   get isOver(): boolean {
-    return this.#stops.found !== undefined;
+    return this.#reader.stoppedBy !== undefined;
   }
 
   get finish(): "stop" | "length" | "cancelled" {
@@ -72,16 +68,15 @@ export class Reading {
     }
     if (event.kind !== "token") return [];
     this.ids.push(event.tokenId);
-    const text = this.#eosTokenIds.includes(event.tokenId) ? "" : this.#decoder.push(event.tokenId);
-    const parts = this.#read(this.#parser.push(this.#stops.push(text)));
+    const isEnd = this.#eosTokenIds.includes(event.tokenId);
+    const parts = isEnd ? [] : this.#read(this.#reader.push(event.tokenId));
     if (this.#isThinking) this.reasoningTokens++;
     return parts;
   }
 
   /** The parts that were held back. */
   end(): AnswerPart[] {
-    const rest = this.#stops.push(this.#decoder.flush()) + this.#stops.end();
-    return this.#read([...this.#parser.push(rest), ...this.#parser.end()]);
+    return this.#read(this.#reader.end());
   }
 
   #read(events: readonly AnswerEvent[]): AnswerPart[] {
