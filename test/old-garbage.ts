@@ -1,6 +1,6 @@
 import { edenGC, heapSize } from "bun:jsc";
 
-/** Makes so much garbage that a young collection doesn't free. */
+/** Makes so many bytes of garbage, of the kind that a young collection doesn't free. */
 export function makeOldGarbage(bytes: number): void {
   const before = heapSize();
   const kept: object[] = [];
